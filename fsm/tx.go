@@ -1,0 +1,64 @@
+package fsm
+
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// table is the first byte of every key in the store. A released letter keeps
+// its meaning for ever; DESIGN.md has the keys behind each.
+type table byte
+
+const (
+	tableMeta      table = 'm' // one row: fsmpb.Meta
+	tableSettings  table = 's' // one row: fsmpb.Settings
+	tableMembers   table = 'n' // one row: fsmpb.Members
+	tableTokens    table = 't' // one row: fsmpb.Tokens
+	tableBlocked   table = 'b' // one row: fsmpb.Blocked
+	tableHead      table = 'R' // record key -> fsmpb.Head
+	tableValue     table = 'V' // record key + version -> fsmpb.Value
+	tableSiblings  table = 'S' // opaque(agent, path) -> fsmpb.Siblings
+	tableDirectory table = 'D' // opaque(scope) -> fsmpb.Directory
+	tablePage      table = 'P' // directory key + page -> fsmpb.Page
+	tableUsage     table = 'U' // opaque(agent or tenant) -> fsmpb.Usage
+	tableRequest   table = 'Q' // opaque(caller, request id) -> fsmpb.Remembered
+	tableExpiry    table = 'E' // time + opaque -> fsmpb.Expiry
+	tableRows      table = 'A' // first row index -> fsmpb.RowBlock
+	tablePosting   table = 'I' // opaque(caller or path) + bucket -> fsmpb.Posting
+	tableTile      table = 'T' // level + index -> fsmpb.Tile
+)
+
+// tx is all that an operation sees of the store: rows by table and key, as they
+// stand after the accesses before it. An error of the store is kept by the
+// transaction, and nothing of an entry takes effect then; operations need not
+// look for it.
+type tx interface {
+	// get reads a row into m and reports whether it exists.
+	get(t table, key []byte, m proto.Message) bool
+	set(t table, key []byte, m proto.Message)
+	del(t table, key []byte)
+	// scan calls fn with up to limit keys of the table in ascending order, from
+	// the key given on, until fn returns false. fn must not write.
+	scan(t table, from []byte, limit int, fn func(key []byte) bool)
+	// opaque turns what must not be readable into a key.
+	opaque(domain string, parts ...string) []byte
+	// err is the first error of the store.
+	err() error
+}
+
+// state is the part of the replicated state that is always in memory. The
+// store loads it when it opens, and writes what is dirty with each entry.
+type state struct {
+	clusterID     [16]byte
+	trustDomain   string
+	time          int64  // FSM time, unix nanoseconds
+	size          uint64 // audit rows
+	settings      *fsmpb.Settings
+	members       *fsmpb.Members
+	tokens        *fsmpb.Tokens
+	blocked       *fsmpb.Blocked
+	configuration *fsmpb.Configuration
+
+	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked bool
+}
