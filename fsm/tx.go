@@ -1,10 +1,6 @@
 package fsm
 
-import (
-	"google.golang.org/protobuf/proto"
-
-	"github.com/hexrdev/hexrd/fsm/fsmpb"
-)
+import "google.golang.org/protobuf/proto"
 
 // table is the first byte of every key in the store. A released letter keeps
 // its meaning for ever; DESIGN.md has the keys behind each.
@@ -45,20 +41,4 @@ type tx interface {
 	opaque(domain string, parts ...string) []byte
 	// err is the first error of the store.
 	err() error
-}
-
-// state is the part of the replicated state that is always in memory. The
-// store loads it when it opens, and writes what is dirty with each entry.
-type state struct {
-	clusterID     [16]byte
-	trustDomain   string
-	time          int64  // FSM time, unix nanoseconds
-	size          uint64 // audit rows
-	settings      *fsmpb.Settings
-	members       *fsmpb.Members
-	tokens        *fsmpb.Tokens
-	blocked       *fsmpb.Blocked
-	configuration *fsmpb.Configuration
-
-	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked bool
 }

@@ -72,7 +72,7 @@ func (x Expiry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Expiry_Kind.Descriptor instead.
 func (Expiry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{15, 0}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{16, 0}
 }
 
 // Meta is the one row that says where the store stands. It is written with
@@ -88,6 +88,7 @@ type Meta struct {
 	Size          uint64                 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`  // rows in the audit tree
 	Range         [][]byte               `protobuf:"bytes,8,rep,name=range,proto3" json:"range,omitempty"` // compact range of the tree
 	Configuration *Configuration         `protobuf:"bytes,9,opt,name=configuration,proto3" json:"configuration,omitempty"`
+	Marks         []*Mark                `protobuf:"bytes,10,rep,name=marks,proto3" json:"marks,omitempty"` // ascending by node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -185,6 +186,66 @@ func (x *Meta) GetConfiguration() *Configuration {
 	return nil
 }
 
+func (x *Meta) GetMarks() []*Mark {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
+// Mark is the index of the last entry with an access of that node.
+type Mark struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Mark) Reset() {
+	*x = Mark{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Mark) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Mark) ProtoMessage() {}
+
+func (x *Mark) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Mark.ProtoReflect.Descriptor instead.
+func (*Mark) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Mark) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *Mark) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
 // Configuration is raft's, as committed.
 type Configuration struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -196,7 +257,7 @@ type Configuration struct {
 
 func (x *Configuration) Reset() {
 	*x = Configuration{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[1]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -208,7 +269,7 @@ func (x *Configuration) String() string {
 func (*Configuration) ProtoMessage() {}
 
 func (x *Configuration) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[1]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -221,7 +282,7 @@ func (x *Configuration) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Configuration.ProtoReflect.Descriptor instead.
 func (*Configuration) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{1}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Configuration) GetIndex() uint64 {
@@ -249,7 +310,7 @@ type Server struct {
 
 func (x *Server) Reset() {
 	*x = Server{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[2]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -261,7 +322,7 @@ func (x *Server) String() string {
 func (*Server) ProtoMessage() {}
 
 func (x *Server) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[2]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -274,7 +335,7 @@ func (x *Server) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Server.ProtoReflect.Descriptor instead.
 func (*Server) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{2}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Server) GetId() string {
@@ -327,7 +388,7 @@ type Settings struct {
 
 func (x *Settings) Reset() {
 	*x = Settings{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[3]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -339,7 +400,7 @@ func (x *Settings) String() string {
 func (*Settings) ProtoMessage() {}
 
 func (x *Settings) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[3]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -352,7 +413,7 @@ func (x *Settings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Settings.ProtoReflect.Descriptor instead.
 func (*Settings) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{3}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Settings) GetJoinWithoutToken() bool {
@@ -500,17 +561,16 @@ type Member struct {
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	AuditKey      []byte                 `protobuf:"bytes,3,opt,name=audit_key,json=auditKey,proto3" json:"audit_key,omitempty"` // Ed25519
-	Mark          uint64                 `protobuf:"varint,4,opt,name=mark,proto3" json:"mark,omitempty"`                        // raft index of the last entry with a proposal of this node
-	JoinedAt      int64                  `protobuf:"varint,5,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
-	Removed       bool                   `protobuf:"varint,6,opt,name=removed,proto3" json:"removed,omitempty"`                     // never gets the keyring again
-	TokenHash     []byte                 `protobuf:"bytes,7,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"` // the token that admitted it
+	JoinedAt      int64                  `protobuf:"varint,4,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
+	Removed       bool                   `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`                     // never gets the keyring again
+	TokenHash     []byte                 `protobuf:"bytes,6,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"` // the token that admitted it
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Member) Reset() {
 	*x = Member{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -522,7 +582,7 @@ func (x *Member) String() string {
 func (*Member) ProtoMessage() {}
 
 func (x *Member) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[4]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -535,7 +595,7 @@ func (x *Member) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Member.ProtoReflect.Descriptor instead.
 func (*Member) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{4}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Member) GetId() string {
@@ -557,13 +617,6 @@ func (x *Member) GetAuditKey() []byte {
 		return x.AuditKey
 	}
 	return nil
-}
-
-func (x *Member) GetMark() uint64 {
-	if x != nil {
-		return x.Mark
-	}
-	return 0
 }
 
 func (x *Member) GetJoinedAt() int64 {
@@ -601,7 +654,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[5]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -613,7 +666,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[5]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -626,7 +679,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{5}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *Token) GetId() []byte {
@@ -673,23 +726,21 @@ func (x *Token) GetUsed() bool {
 
 // Head is a record: one path in one scope.
 type Head struct {
-	state          protoimpl.MessageState `protogen:"open.v1"`
-	Path           string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Scope          string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
-	Version        uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`                                     // the latest number given; never goes back
-	Versions       []*VersionMeta         `protobuf:"bytes,4,rep,name=versions,proto3" json:"versions,omitempty"`                                    // kept ones, ascending
-	DeletedAt      int64                  `protobuf:"varint,5,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`                // 0: live
-	DeletedThrough uint64                 `protobuf:"varint,6,opt,name=deleted_through,json=deletedThrough,proto3" json:"deleted_through,omitempty"` // versions up to this one stay deleted
-	ByProvisioner  bool                   `protobuf:"varint,7,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"`
-	CreatedAt      int64                  `protobuf:"varint,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	Labels         map[string]string      `protobuf:"bytes,9,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // of the latest version
-	unknownFields  protoimpl.UnknownFields
-	sizeCache      protoimpl.SizeCache
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`                                  // the latest number given; never goes back
+	Versions      []*VersionMeta         `protobuf:"bytes,4,rep,name=versions,proto3" json:"versions,omitempty"`                                 // kept ones, ascending
+	DeletedAt     int64                  `protobuf:"varint,5,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`             // 0: live
+	ByProvisioner bool                   `protobuf:"varint,6,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"` // of the last put
+	CreatedAt     int64                  `protobuf:"varint,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`             // of the first version
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Head) Reset() {
 	*x = Head{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -701,7 +752,7 @@ func (x *Head) String() string {
 func (*Head) ProtoMessage() {}
 
 func (x *Head) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[6]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -714,7 +765,7 @@ func (x *Head) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Head.ProtoReflect.Descriptor instead.
 func (*Head) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{6}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *Head) GetPath() string {
@@ -752,13 +803,6 @@ func (x *Head) GetDeletedAt() int64 {
 	return 0
 }
 
-func (x *Head) GetDeletedThrough() uint64 {
-	if x != nil {
-		return x.DeletedThrough
-	}
-	return 0
-}
-
 func (x *Head) GetByProvisioner() bool {
 	if x != nil {
 		return x.ByProvisioner
@@ -771,13 +815,6 @@ func (x *Head) GetCreatedAt() int64 {
 		return x.CreatedAt
 	}
 	return 0
-}
-
-func (x *Head) GetLabels() map[string]string {
-	if x != nil {
-		return x.Labels
-	}
-	return nil
 }
 
 type VersionMeta struct {
@@ -795,7 +832,7 @@ type VersionMeta struct {
 
 func (x *VersionMeta) Reset() {
 	*x = VersionMeta{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -807,7 +844,7 @@ func (x *VersionMeta) String() string {
 func (*VersionMeta) ProtoMessage() {}
 
 func (x *VersionMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[7]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -820,7 +857,7 @@ func (x *VersionMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionMeta.ProtoReflect.Descriptor instead.
 func (*VersionMeta) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{7}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *VersionMeta) GetVersion() uint64 {
@@ -882,7 +919,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -894,7 +931,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -907,7 +944,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{8}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *Value) GetSealed() []byte {
@@ -927,7 +964,7 @@ type Siblings struct {
 
 func (x *Siblings) Reset() {
 	*x = Siblings{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -939,7 +976,7 @@ func (x *Siblings) String() string {
 func (*Siblings) ProtoMessage() {}
 
 func (x *Siblings) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -952,7 +989,7 @@ func (x *Siblings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Siblings.ProtoReflect.Descriptor instead.
 func (*Siblings) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{9}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Siblings) GetScopes() []string {
@@ -973,7 +1010,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1022,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1035,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{10}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Directory) GetPages() []*DirectoryPage {
@@ -1018,15 +1055,14 @@ func (x *Directory) GetNextPage() uint64 {
 type DirectoryPage struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
-	First         string                 `protobuf:"bytes,2,opt,name=first,proto3" json:"first,omitempty"`
-	Count         uint32                 `protobuf:"varint,3,opt,name=count,proto3" json:"count,omitempty"`
+	First         string                 `protobuf:"bytes,2,opt,name=first,proto3" json:"first,omitempty"` // paths from here on; of the first page empty
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *DirectoryPage) Reset() {
 	*x = DirectoryPage{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1038,7 +1074,7 @@ func (x *DirectoryPage) String() string {
 func (*DirectoryPage) ProtoMessage() {}
 
 func (x *DirectoryPage) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1051,7 +1087,7 @@ func (x *DirectoryPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectoryPage.ProtoReflect.Descriptor instead.
 func (*DirectoryPage) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{11}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DirectoryPage) GetId() uint64 {
@@ -1068,13 +1104,6 @@ func (x *DirectoryPage) GetFirst() string {
 	return ""
 }
 
-func (x *DirectoryPage) GetCount() uint32 {
-	if x != nil {
-		return x.Count
-	}
-	return 0
-}
-
 type Page struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Paths         []string               `protobuf:"bytes,1,rep,name=paths,proto3" json:"paths,omitempty"` // ascending
@@ -1084,7 +1113,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1096,7 +1125,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1109,7 +1138,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{12}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *Page) GetPaths() []string {
@@ -1129,7 +1158,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1141,7 +1170,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1154,7 +1183,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{13}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Usage) GetSecrets() uint64 {
@@ -1185,7 +1214,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1197,7 +1226,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1210,7 +1239,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{14}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Remembered) GetRecord() []byte {
@@ -1260,7 +1289,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1272,7 +1301,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1285,7 +1314,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{15}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Expiry) GetKind() Expiry_Kind {
@@ -1318,7 +1347,7 @@ type Blocked struct {
 
 func (x *Blocked) Reset() {
 	*x = Blocked{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1330,7 +1359,7 @@ func (x *Blocked) String() string {
 func (*Blocked) ProtoMessage() {}
 
 func (x *Blocked) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1343,7 +1372,7 @@ func (x *Blocked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocked.ProtoReflect.Descriptor instead.
 func (*Blocked) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Blocked) GetSubjects() []string {
@@ -1362,7 +1391,7 @@ type Members struct {
 
 func (x *Members) Reset() {
 	*x = Members{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1374,7 +1403,7 @@ func (x *Members) String() string {
 func (*Members) ProtoMessage() {}
 
 func (x *Members) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1387,7 +1416,7 @@ func (x *Members) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Members.ProtoReflect.Descriptor instead.
 func (*Members) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Members) GetMembers() []*Member {
@@ -1406,7 +1435,7 @@ type Tokens struct {
 
 func (x *Tokens) Reset() {
 	*x = Tokens{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1418,7 +1447,7 @@ func (x *Tokens) String() string {
 func (*Tokens) ProtoMessage() {}
 
 func (x *Tokens) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1431,7 +1460,7 @@ func (x *Tokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tokens.ProtoReflect.Descriptor instead.
 func (*Tokens) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Tokens) GetTokens() []*Token {
@@ -1452,7 +1481,7 @@ type RowBlock struct {
 
 func (x *RowBlock) Reset() {
 	*x = RowBlock{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1464,7 +1493,7 @@ func (x *RowBlock) String() string {
 func (*RowBlock) ProtoMessage() {}
 
 func (x *RowBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1477,7 +1506,7 @@ func (x *RowBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowBlock.ProtoReflect.Descriptor instead.
 func (*RowBlock) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *RowBlock) GetFirst() uint64 {
@@ -1504,7 +1533,7 @@ type Posting struct {
 
 func (x *Posting) Reset() {
 	*x = Posting{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1516,7 +1545,7 @@ func (x *Posting) String() string {
 func (*Posting) ProtoMessage() {}
 
 func (x *Posting) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1529,7 +1558,7 @@ func (x *Posting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Posting.ProtoReflect.Descriptor instead.
 func (*Posting) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Posting) GetDeltas() []uint64 {
@@ -1549,7 +1578,7 @@ type Tile struct {
 
 func (x *Tile) Reset() {
 	*x = Tile{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1561,7 +1590,7 @@ func (x *Tile) String() string {
 func (*Tile) ProtoMessage() {}
 
 func (x *Tile) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1574,7 +1603,7 @@ func (x *Tile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tile.ProtoReflect.Descriptor instead.
 func (*Tile) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Tile) GetHashes() []byte {
@@ -1588,7 +1617,7 @@ var File_fsm_fsmpb_state_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\n" +
-	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\x8a\x02\n" +
+	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\xb3\x02\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -1599,7 +1628,12 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x04time\x18\x06 \x01(\x03R\x04time\x12\x12\n" +
 	"\x04size\x18\a \x01(\x04R\x04size\x12\x14\n" +
 	"\x05range\x18\b \x03(\fR\x05range\x12@\n" +
-	"\rconfiguration\x18\t \x01(\v2\x1a.hexr.fsm.v1.ConfigurationR\rconfiguration\"T\n" +
+	"\rconfiguration\x18\t \x01(\v2\x1a.hexr.fsm.v1.ConfigurationR\rconfiguration\x12'\n" +
+	"\x05marks\x18\n" +
+	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\"0\n" +
+	"\x04Mark\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\"T\n" +
 	"\rConfiguration\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12-\n" +
 	"\aservers\x18\x02 \x03(\v2\x13.hexr.fsm.v1.ServerR\aservers\"H\n" +
@@ -1631,16 +1665,15 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\rlist_page_max\x18\x11 \x01(\x04R\vlistPageMax\x12$\n" +
 	"\x0eaudit_rows_max\x18\x12 \x01(\x04R\fauditRowsMax\x12$\n" +
 	"\x0eaudit_scan_max\x18\x13 \x01(\x04R\fauditScanMax\x12\x16\n" +
-	"\x06format\x18\x14 \x01(\rR\x06format\"\xb9\x01\n" +
+	"\x06format\x18\x14 \x01(\rR\x06format\"\xa5\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
-	"\taudit_key\x18\x03 \x01(\fR\bauditKey\x12\x12\n" +
-	"\x04mark\x18\x04 \x01(\x04R\x04mark\x12\x1b\n" +
-	"\tjoined_at\x18\x05 \x01(\x03R\bjoinedAt\x12\x18\n" +
-	"\aremoved\x18\x06 \x01(\bR\aremoved\x12\x1d\n" +
+	"\taudit_key\x18\x03 \x01(\fR\bauditKey\x12\x1b\n" +
+	"\tjoined_at\x18\x04 \x01(\x03R\bjoinedAt\x12\x18\n" +
+	"\aremoved\x18\x05 \x01(\bR\aremoved\x12\x1d\n" +
 	"\n" +
-	"token_hash\x18\a \x01(\fR\ttokenHash\"\x96\x01\n" +
+	"token_hash\x18\x06 \x01(\fR\ttokenHash\"\x96\x01\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x17\n" +
@@ -1649,22 +1682,17 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n" +
 	"\n" +
 	"expires_at\x18\x05 \x01(\x03R\texpiresAt\x12\x12\n" +
-	"\x04used\x18\x06 \x01(\bR\x04used\"\x80\x03\n" +
+	"\x04used\x18\x06 \x01(\bR\x04used\"\xe5\x01\n" +
 	"\x04Head\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
 	"\aversion\x18\x03 \x01(\x04R\aversion\x124\n" +
 	"\bversions\x18\x04 \x03(\v2\x18.hexr.fsm.v1.VersionMetaR\bversions\x12\x1d\n" +
 	"\n" +
-	"deleted_at\x18\x05 \x01(\x03R\tdeletedAt\x12'\n" +
-	"\x0fdeleted_through\x18\x06 \x01(\x04R\x0edeletedThrough\x12%\n" +
-	"\x0eby_provisioner\x18\a \x01(\bR\rbyProvisioner\x12\x1d\n" +
+	"deleted_at\x18\x05 \x01(\x03R\tdeletedAt\x12%\n" +
+	"\x0eby_provisioner\x18\x06 \x01(\bR\rbyProvisioner\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\b \x01(\x03R\tcreatedAt\x125\n" +
-	"\x06labels\x18\t \x03(\v2\x1d.hexr.fsm.v1.Head.LabelsEntryR\x06labels\x1a9\n" +
-	"\vLabelsEntry\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xa8\x02\n" +
+	"created_at\x18\a \x01(\x03R\tcreatedAt\"\xa8\x02\n" +
 	"\vVersionMeta\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
@@ -1684,11 +1712,10 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"Z\n" +
 	"\tDirectory\x120\n" +
 	"\x05pages\x18\x01 \x03(\v2\x1a.hexr.fsm.v1.DirectoryPageR\x05pages\x12\x1b\n" +
-	"\tnext_page\x18\x02 \x01(\x04R\bnextPage\"K\n" +
+	"\tnext_page\x18\x02 \x01(\x04R\bnextPage\"5\n" +
 	"\rDirectoryPage\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x14\n" +
-	"\x05first\x18\x02 \x01(\tR\x05first\x12\x14\n" +
-	"\x05count\x18\x03 \x01(\rR\x05count\"\x1c\n" +
+	"\x05first\x18\x02 \x01(\tR\x05first\"\x1c\n" +
 	"\x04Page\x12\x14\n" +
 	"\x05paths\x18\x01 \x03(\tR\x05paths\"7\n" +
 	"\x05Usage\x12\x18\n" +
@@ -1743,40 +1770,40 @@ var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_fsm_fsmpb_state_proto_goTypes = []any{
 	(Expiry_Kind)(0),      // 0: hexr.fsm.v1.Expiry.Kind
 	(*Meta)(nil),          // 1: hexr.fsm.v1.Meta
-	(*Configuration)(nil), // 2: hexr.fsm.v1.Configuration
-	(*Server)(nil),        // 3: hexr.fsm.v1.Server
-	(*Settings)(nil),      // 4: hexr.fsm.v1.Settings
-	(*Member)(nil),        // 5: hexr.fsm.v1.Member
-	(*Token)(nil),         // 6: hexr.fsm.v1.Token
-	(*Head)(nil),          // 7: hexr.fsm.v1.Head
-	(*VersionMeta)(nil),   // 8: hexr.fsm.v1.VersionMeta
-	(*Value)(nil),         // 9: hexr.fsm.v1.Value
-	(*Siblings)(nil),      // 10: hexr.fsm.v1.Siblings
-	(*Directory)(nil),     // 11: hexr.fsm.v1.Directory
-	(*DirectoryPage)(nil), // 12: hexr.fsm.v1.DirectoryPage
-	(*Page)(nil),          // 13: hexr.fsm.v1.Page
-	(*Usage)(nil),         // 14: hexr.fsm.v1.Usage
-	(*Remembered)(nil),    // 15: hexr.fsm.v1.Remembered
-	(*Expiry)(nil),        // 16: hexr.fsm.v1.Expiry
-	(*Blocked)(nil),       // 17: hexr.fsm.v1.Blocked
-	(*Members)(nil),       // 18: hexr.fsm.v1.Members
-	(*Tokens)(nil),        // 19: hexr.fsm.v1.Tokens
-	(*RowBlock)(nil),      // 20: hexr.fsm.v1.RowBlock
-	(*Posting)(nil),       // 21: hexr.fsm.v1.Posting
-	(*Tile)(nil),          // 22: hexr.fsm.v1.Tile
-	nil,                   // 23: hexr.fsm.v1.Head.LabelsEntry
+	(*Mark)(nil),          // 2: hexr.fsm.v1.Mark
+	(*Configuration)(nil), // 3: hexr.fsm.v1.Configuration
+	(*Server)(nil),        // 4: hexr.fsm.v1.Server
+	(*Settings)(nil),      // 5: hexr.fsm.v1.Settings
+	(*Member)(nil),        // 6: hexr.fsm.v1.Member
+	(*Token)(nil),         // 7: hexr.fsm.v1.Token
+	(*Head)(nil),          // 8: hexr.fsm.v1.Head
+	(*VersionMeta)(nil),   // 9: hexr.fsm.v1.VersionMeta
+	(*Value)(nil),         // 10: hexr.fsm.v1.Value
+	(*Siblings)(nil),      // 11: hexr.fsm.v1.Siblings
+	(*Directory)(nil),     // 12: hexr.fsm.v1.Directory
+	(*DirectoryPage)(nil), // 13: hexr.fsm.v1.DirectoryPage
+	(*Page)(nil),          // 14: hexr.fsm.v1.Page
+	(*Usage)(nil),         // 15: hexr.fsm.v1.Usage
+	(*Remembered)(nil),    // 16: hexr.fsm.v1.Remembered
+	(*Expiry)(nil),        // 17: hexr.fsm.v1.Expiry
+	(*Blocked)(nil),       // 18: hexr.fsm.v1.Blocked
+	(*Members)(nil),       // 19: hexr.fsm.v1.Members
+	(*Tokens)(nil),        // 20: hexr.fsm.v1.Tokens
+	(*RowBlock)(nil),      // 21: hexr.fsm.v1.RowBlock
+	(*Posting)(nil),       // 22: hexr.fsm.v1.Posting
+	(*Tile)(nil),          // 23: hexr.fsm.v1.Tile
 	nil,                   // 24: hexr.fsm.v1.VersionMeta.LabelsEntry
 }
 var file_fsm_fsmpb_state_proto_depIdxs = []int32{
-	2,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
-	3,  // 1: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
-	8,  // 2: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
-	23, // 3: hexr.fsm.v1.Head.labels:type_name -> hexr.fsm.v1.Head.LabelsEntry
+	3,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
+	2,  // 1: hexr.fsm.v1.Meta.marks:type_name -> hexr.fsm.v1.Mark
+	4,  // 2: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
+	9,  // 3: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
 	24, // 4: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
-	12, // 5: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
+	13, // 5: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
 	0,  // 6: hexr.fsm.v1.Expiry.kind:type_name -> hexr.fsm.v1.Expiry.Kind
-	5,  // 7: hexr.fsm.v1.Members.members:type_name -> hexr.fsm.v1.Member
-	6,  // 8: hexr.fsm.v1.Tokens.tokens:type_name -> hexr.fsm.v1.Token
+	6,  // 7: hexr.fsm.v1.Members.members:type_name -> hexr.fsm.v1.Member
+	7,  // 8: hexr.fsm.v1.Tokens.tokens:type_name -> hexr.fsm.v1.Token
 	9,  // [9:9] is the sub-list for method output_type
 	9,  // [9:9] is the sub-list for method input_type
 	9,  // [9:9] is the sub-list for extension type_name

@@ -1,0 +1,61 @@
+package fsm
+
+import (
+	"slices"
+
+	"github.com/hexrdev/hexrd/audit"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// classes says which callers may make an access at all; which scopes they reach
+// is the operation's own check.
+func classes(op audit.Operation) []Class {
+	switch op {
+	case audit.OpGet:
+		return []Class{ClassAgent}
+	case audit.OpPut, audit.OpDelete, audit.OpUndelete, audit.OpDestroy:
+		return []Class{ClassAgent, ClassProvisioner}
+	case audit.OpList, audit.OpDescribe, audit.OpVersions:
+		return []Class{ClassAgent, ClassProvisioner, ClassOperator}
+	case audit.OpAuditQuery, audit.OpAuditTail:
+		return []Class{ClassAgent, ClassOperator, ClassAuditor}
+	case audit.OpAuditVerify:
+		return []Class{ClassOperator, ClassAuditor}
+	case audit.OpTokenCreate, audit.OpTokenList, audit.OpTokenRevoke, audit.OpMemberRemove, audit.OpMemberTransfer,
+		audit.OpSettingsGet, audit.OpSettingsSet, audit.OpBlock, audit.OpUnblock, audit.OpBlockList:
+		return []Class{ClassOperator}
+	case audit.OpMemberJoin, audit.OpKeyRelease, audit.OpMemberPromote, audit.OpMemberLeave, audit.OpMemberAnnounce,
+		audit.OpSweep, audit.OpThrottled:
+		return []Class{ClassNode}
+	}
+	return nil
+}
+
+// allowed checks the caller's class. A node must be a member, except to join.
+func (x *access) allowed() bool {
+	op := operationOf(x.a)
+	if !slices.Contains(classes(op), x.caller.Class) {
+		return false
+	}
+	if x.caller.Class != ClassNode || op == audit.OpMemberJoin {
+		return true
+	}
+	m := x.st.member(x.caller.Name)
+	return m != nil && !m.GetRemoved()
+}
+
+// isBlocked looks for the exact ID, its agent and its tenant.
+func isBlocked(b *fsmpb.Blocked, c Caller) bool {
+	subjects := b.GetSubjects()
+	if len(subjects) == 0 {
+		return false
+	}
+	has := func(s string) bool {
+		_, found := slices.BinarySearch(subjects, s)
+		return found
+	}
+	if has(c.ID) {
+		return true
+	}
+	return c.Class == ClassAgent && (has("agent/"+c.Tenant+"/"+c.Agent) || has("agent/"+c.Tenant))
+}

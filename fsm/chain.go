@@ -1,0 +1,194 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"fmt"
+	"sync"
+
+	"github.com/hexrdev/hexrd/audit"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+const recentRoots = 512
+
+// chain is the audit tree's moving part: its compact range, the tiles at its
+// right edge that are not full, and the roots of the last entries. Full tiles
+// are rows; the edge is rebuilt from the rows when the store opens, so that an
+// entry writes no tile before it is full.
+type chain struct {
+	mu     sync.RWMutex
+	tree   *audit.Tree
+	edge   map[audit.TileID][][32]byte
+	recent map[uint64][32]byte
+	sizes  []uint64 // of recent, the oldest first
+	posts  *postings
+}
+
+func newChain() *chain {
+	return &chain{
+		tree: audit.NewTree(), edge: map[audit.TileID][][32]byte{}, recent: map[uint64][32]byte{}, posts: newPostings(),
+	}
+}
+
+func rowKey(first uint64) []byte { return binary.BigEndian.AppendUint64(nil, first) }
+
+func tileKey(id audit.TileID) []byte {
+	return binary.BigEndian.AppendUint64([]byte{byte(id.Level)}, id.Index)
+}
+
+// append adds the rows of one entry: one block, the tiles and postings that
+// they complete. The caller holds mu until it has committed.
+func (c *chain) append(w *writer, rows []audit.Row) error {
+	if len(rows) == 0 {
+		return nil
+	}
+	block := &fsmpb.RowBlock{First: rows[0].Index, Rows: make([][]byte, 0, len(rows))}
+	for i := range rows {
+		encoded, err := audit.AppendRow(nil, &rows[i])
+		if err != nil {
+			return err
+		}
+		block.Rows = append(block.Rows, encoded)
+		if err := c.tree.Append(audit.LeafHash(encoded), func(level uint, index uint64, hash []byte) {
+			c.store(w, level, index, hash)
+		}); err != nil {
+			return fmt.Errorf("append to the audit tree: %w", err)
+		}
+		c.posts.add(w, &rows[i])
+	}
+	w.set(tableRows, rowKey(block.First), block)
+	root, err := c.tree.Root()
+	if err != nil {
+		return err
+	}
+	c.note(c.tree.Size(), root)
+	return nil
+}
+
+func (c *chain) store(w *writer, level uint, index uint64, hash []byte) {
+	id, _, stored := audit.TileOf(level, index)
+	if !stored {
+		return
+	}
+	tile := append(c.edge[id], [32]byte(hash))
+	c.edge[id] = tile
+	if len(tile) < audit.TileWidth {
+		return
+	}
+	flat := make([]byte, 0, audit.TileWidth*32)
+	for _, h := range tile {
+		flat = append(flat, h[:]...)
+	}
+	w.set(tableTile, tileKey(id), &fsmpb.Tile{Hashes: flat})
+	delete(c.edge, id)
+}
+
+func (c *chain) note(size uint64, root [32]byte) {
+	c.recent[size] = root
+	if c.sizes = append(c.sizes, size); len(c.sizes) > recentRoots {
+		delete(c.recent, c.sizes[0])
+		c.sizes = c.sizes[1:]
+	}
+}
+
+// tiles reads tiles for the audit package: the edge from memory, the full ones
+// from the store. The caller holds mu.
+type tiles struct {
+	c *chain
+	r reader
+}
+
+func (t tiles) Tile(id audit.TileID) ([][32]byte, error) {
+	if tile, ok := t.c.edge[id]; ok {
+		return tile, nil
+	}
+	var row fsmpb.Tile
+	found, err := t.r.get(tableTile, tileKey(id), &row)
+	if err != nil {
+		return nil, err
+	}
+	if !found || len(row.GetHashes()) != audit.TileWidth*32 {
+		return nil, fmt.Errorf("%w: a tile of the audit tree is missing", ErrCorrupt)
+	}
+	tile := make([][32]byte, audit.TileWidth)
+	for i := range tile {
+		copy(tile[i][:], row.GetHashes()[i*32:])
+	}
+	return tile, nil
+}
+
+// root at any size up to the tree's.
+func (c *chain) root(size uint64, r reader) ([32]byte, error) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	if root, ok := c.recent[size]; ok {
+		return root, nil
+	}
+	if size > c.tree.Size() {
+		return [32]byte{}, fmt.Errorf("%w: the tree has %d rows", audit.ErrMismatch, c.tree.Size())
+	}
+	return audit.RootAt(size, tiles{c, r})
+}
+
+// rebuild makes the chain of a store that holds size rows.
+func rebuildChain(r reader, size uint64, compactRange [][]byte) (*chain, error) {
+	c := newChain()
+	tree, err := audit.RestoreTree(size, compactRange)
+	if err != nil {
+		return nil, fmt.Errorf("%w: audit tree: %w", ErrCorrupt, err)
+	}
+	c.tree = tree
+	blocks := newBlocks(r)
+	defer blocks.close()
+	if err := c.rebuildEdge(r, blocks, size); err != nil {
+		return nil, err
+	}
+	for i := size - size%bucketRows; i < size; i++ {
+		row, err := blocks.decoded(i)
+		if err != nil {
+			return nil, err
+		}
+		c.posts.pend(r.codec.keys, &row)
+	}
+	root, err := audit.RootAt(size, tiles{c, r})
+	if err != nil {
+		return nil, err
+	}
+	kept, err := tree.Root()
+	if err != nil || kept != root {
+		return nil, fmt.Errorf("%w: the audit rows do not give the root that was kept", ErrCorrupt)
+	}
+	c.note(size, root)
+	return c, nil
+}
+
+func (c *chain) rebuildEdge(r reader, blocks *blocks, size uint64) error {
+	for level := uint(0); size>>(8*level) > 0; level++ {
+		n := size >> (8 * level)
+		id := audit.TileID{Level: level, Index: n / audit.TileWidth}
+		for i := n - n%audit.TileWidth; i < n; i++ {
+			hash, err := c.edgeHash(r, blocks, level, i)
+			if err != nil {
+				return err
+			}
+			c.edge[id] = append(c.edge[id], hash)
+		}
+	}
+	return nil
+}
+
+func (c *chain) edgeHash(r reader, blocks *blocks, level uint, index uint64) ([32]byte, error) {
+	if level == 0 {
+		row, err := blocks.row(index)
+		if err != nil {
+			return [32]byte{}, err
+		}
+		return audit.LeafHash(row), nil
+	}
+	// the root of a full tile of the level below
+	tile, err := tiles{c, r}.Tile(audit.TileID{Level: level - 1, Index: index})
+	if err != nil {
+		return [32]byte{}, err
+	}
+	return audit.TileRoot(tile), nil
+}

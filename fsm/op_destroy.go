@@ -1,0 +1,33 @@
+package fsm
+
+import "github.com/hexrdev/hexrd/fsm/fsmpb"
+
+// destroy makes one version, or with 0 all, unreadable for good.
+func (x *access) destroy(op *fsmpb.Destroy) *fsmpb.Result {
+	r, refused := x.change(op.GetPath(), op.GetScope(), mayDestroy)
+	if refused != nil {
+		return refused
+	}
+	x.version = op.GetVersion()
+	if !r.present() {
+		return notFound()
+	}
+	if op.GetVersion() != 0 {
+		v := r.version(op.GetVersion())
+		switch {
+		case v == nil:
+			return notFound()
+		case v.GetDestroyed():
+			return gone()
+		}
+		x.dropVersion(r, v)
+		if r.present() {
+			x.save(r)
+			return x.remember(r, x.written(r, op.GetVersion()))
+		}
+		x.charge(r.scope, -1, 0)
+		x.unlist(r.scope, r.path)
+	}
+	x.purge(r)
+	return x.remember(r, x.written(r, op.GetVersion()))
+}

@@ -1,0 +1,107 @@
+package fsm
+
+import (
+	"crypto/sha256"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// put writes the next version.
+func (x *access) put(op *fsmpb.Put) *fsmpb.Result {
+	s, err := parseFullScope(op.GetScope(), x.st.trustDomain)
+	if err != nil || !mayWrite(x.caller, s) {
+		return denied()
+	}
+	r := x.record(s, op.GetPath())
+	if !x.mayChange(r) {
+		return denied()
+	}
+	if old := x.remembered(r); old != nil {
+		return old
+	}
+	if refused := x.checkPut(op, r); refused != nil {
+		return refused
+	}
+	x.write(op, r)
+	x.version = r.head.GetVersion()
+	return x.remember(r, x.written(r, x.version))
+}
+
+// mayChange: what a provisioner put last is changed only by provisioners.
+func (x *access) mayChange(r *record) bool {
+	return x.caller.Class == ClassProvisioner || !r.present() || !r.head.GetByProvisioner()
+}
+
+func (x *access) checkPut(op *fsmpb.Put, r *record) *fsmpb.Result {
+	if op.GetSize() > x.limits.GetValueMaxBytes() || uint64(len(op.GetLabels())) > x.limits.GetLabelsMax() {
+		return invalid()
+	}
+	if op.ExpectedVersion != nil {
+		live := uint64(0)
+		if r.live() {
+			live = r.head.GetVersion()
+		}
+		if op.GetExpectedVersion() != live {
+			x.version = live
+			return conflict()
+		}
+	}
+	if x.shadowed(r) {
+		return outcome(fsmpb.Outcome_OUTCOME_SHADOWED)
+	}
+	secrets := uint64(1)
+	if r.present() {
+		secrets = 0
+	}
+	if !x.room(r.scope, secrets, op.GetSize()) {
+		return outcome(fsmpb.Outcome_OUTCOME_QUOTA)
+	}
+	return nil
+}
+
+// shadowed: an agent that writes to its agent's scope would not read what it
+// wrote, since its own process's record comes first.
+func (x *access) shadowed(r *record) bool {
+	if x.caller.Class != ClassAgent || r.scope.Kind() != ScopeAgent {
+		return false
+	}
+	return x.record(ReadScopes(x.caller)[0], r.path).present()
+}
+
+func (x *access) write(op *fsmpb.Put, r *record) {
+	if r.head.GetDeletedAt() != 0 { // a put ends a deletion: what was deleted does not come back
+		x.purge(r)
+	}
+	fresh := !r.present()
+	if r.head == nil {
+		r.head = &fsmpb.Head{Path: r.path, Scope: r.scope.String(), CreatedAt: x.st.time}
+	}
+	digest := sha256.Sum256(op.GetSealed())
+	r.head.Version++
+	r.head.Versions = append(r.head.Versions, &fsmpb.VersionMeta{
+		Version: r.head.Version, CreatedAt: x.st.time, Size: op.GetSize(), Digest: digest[:],
+		RequestId: x.a.GetRequestId(), Labels: op.GetLabels(),
+	})
+	r.head.ByProvisioner = x.caller.Class == ClassProvisioner
+	x.t.set(tableValue, r.valueKey(r.head.Version), &fsmpb.Value{Sealed: op.GetSealed()})
+	added := int64(0)
+	if fresh {
+		added = 1
+		x.enlist(r.scope, r.path)
+	}
+	x.charge(r.scope, added, int64(op.GetSize()))
+	for uint64(len(r.head.Versions)) > x.limits.GetVersionsKept() {
+		x.dropVersion(r, r.head.Versions[0])
+		r.head.Versions = r.head.Versions[1:]
+	}
+	x.save(r)
+	x.rememberSibling(r.scope, r.path)
+}
+
+func (x *access) written(r *record, version uint64) *fsmpb.Result {
+	res := granted()
+	res.Value = &fsmpb.Result_Written{Written: &fsmpb.Written{
+		Path: r.path, Scope: r.scope.String(), Version: version, Time: x.st.time,
+	}}
+	return res
+}

@@ -1,0 +1,69 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"slices"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+const maxSweep = 1000
+
+// sweep ends what time has ended, the oldest first, up to the limit: remembered
+// requests, deleted records past their window, tokens.
+func (x *access) sweep(op *fsmpb.Sweep) *fsmpb.Result {
+	var due [][]byte
+	more := false
+	x.t.scan(tableExpiry, nil, int(op.GetLimit())+1, func(key []byte) bool {
+		if int64(binary.BigEndian.Uint64(key)) > x.st.time {
+			return false
+		}
+		if more = len(due) == int(op.GetLimit()); more {
+			return false
+		}
+		due = append(due, slices.Clone(key))
+		return true
+	})
+	destroyed := uint32(0)
+	for _, key := range due {
+		var e fsmpb.Expiry
+		if x.t.get(tableExpiry, key, &e) && x.end(&e) {
+			destroyed++
+		}
+		x.t.del(tableExpiry, key)
+	}
+	x.version = uint64(destroyed)
+	res := granted()
+	res.Value = &fsmpb.Result_Swept{Swept: &fsmpb.Swept{Destroyed: destroyed, More: more}}
+	return res
+}
+
+// end reports whether a secret was destroyed.
+func (x *access) end(e *fsmpb.Expiry) bool {
+	switch e.GetKind() {
+	case fsmpb.Expiry_KIND_REQUEST:
+		var old fsmpb.Remembered
+		if !x.t.get(tableRequest, e.GetKey(), &old) {
+			return false
+		}
+		if until := old.GetTime() + x.limits.GetRequestWindow(); until > x.st.time {
+			x.expire(until, e) // the window was made longer meanwhile
+			return false
+		}
+		x.t.del(tableRequest, e.GetKey())
+	case fsmpb.Expiry_KIND_TOKEN:
+		x.dropToken(e.GetKey())
+	case fsmpb.Expiry_KIND_DELETED:
+		var h fsmpb.Head
+		if !x.t.get(tableHead, e.GetKey(), &h) || h.GetDeletedAt() != e.GetDeletedAt() {
+			return false
+		}
+		s, err := parseFullScope(h.GetScope(), x.st.trustDomain)
+		if err != nil {
+			return false
+		}
+		x.purge(&record{key: e.GetKey(), scope: s, path: h.GetPath(), head: &h})
+		return true
+	}
+	return false
+}

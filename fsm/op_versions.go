@@ -1,0 +1,21 @@
+package fsm
+
+import "github.com/hexrdev/hexrd/fsm/fsmpb"
+
+// versions lists the versions that are kept.
+func (x *access) versions(op *fsmpb.Versions) *fsmpb.Result {
+	r, refused := x.resolve(op.GetPath(), op.GetScope())
+	if refused != nil {
+		return refused
+	}
+	list := &fsmpb.VersionList{Path: r.path, Scope: r.scope.String()}
+	for _, v := range r.head.GetVersions() {
+		list.Versions = append(list.Versions, &fsmpb.VersionInfo{
+			Version: v.GetVersion(), CreatedAt: v.GetCreatedAt(), Size: v.GetSize(),
+			Deleted: r.head.GetDeletedAt() != 0, Destroyed: v.GetDestroyed(),
+		})
+	}
+	res := granted()
+	res.Value = &fsmpb.Result_VersionList{VersionList: list}
+	return res
+}

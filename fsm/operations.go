@@ -1,0 +1,40 @@
+package fsm
+
+import (
+	"google.golang.org/protobuf/reflect/protoreflect"
+
+	"github.com/hexrdev/hexrd/audit"
+)
+
+// operations maps the field number of an access's operation to the audit's.
+var operations = map[protoreflect.FieldNumber]audit.Operation{
+	20: audit.OpBootstrap,
+	21: audit.OpGet,
+	22: audit.OpPut,
+	23: audit.OpList,
+	24: audit.OpDelete,
+	25: audit.OpUndelete,
+	26: audit.OpDestroy,
+	27: audit.OpDescribe,
+	28: audit.OpVersions,
+	29: audit.OpAuditQuery,
+	30: audit.OpAuditTail,
+	31: audit.OpAuditVerify,
+	32: audit.OpTokenCreate,
+	33: audit.OpTokenList,
+	34: audit.OpTokenRevoke,
+	35: audit.OpMemberJoin,
+	36: audit.OpKeyRelease,
+	37: audit.OpMemberPromote,
+	38: audit.OpMemberRemove,
+	39: audit.OpMemberTransfer,
+	40: audit.OpMemberLeave,
+	41: audit.OpMemberAnnounce,
+	42: audit.OpSettingsGet,
+	43: audit.OpSettingsSet,
+	44: audit.OpBlock,
+	45: audit.OpUnblock,
+	46: audit.OpBlockList,
+	47: audit.OpSweep,
+	48: audit.OpThrottled,
+}

@@ -1,0 +1,133 @@
+package fsm
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+
+	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/seal"
+)
+
+const (
+	rowFormat    = 1
+	memTableSize = 16 << 20
+	blockCache   = 64 << 20
+)
+
+// openPebble opens a database directory. The write-ahead log is off: the raft
+// log is the write-ahead log, and a crash leaves a prefix of the batches.
+func openPebble(dir string, log *slog.Logger, readOnly bool) (*pebble.DB, error) {
+	cache := pebble.NewCache(blockCache)
+	defer cache.Unref()
+	db, err := pebble.Open(dir, &pebble.Options{
+		DisableWAL: true, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableSize, Cache: cache,
+		Logger: pebbleLog{log}, ReadOnly: readOnly, ErrorIfNotExists: readOnly,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	return db, nil
+}
+
+// pebbleLog passes that Pebble said something, never what.
+type pebbleLog struct{ log *slog.Logger }
+
+func (l pebbleLog) Infof(string, ...any) {}
+
+func (l pebbleLog) Errorf(string, ...any) {
+	l.log.Error("the store's database reported an error: look at the disk")
+}
+
+// Fatalf must not return, by Pebble's contract.
+func (l pebbleLog) Fatalf(string, ...any) {
+	l.log.Error("the store's database can't go on: look at the disk, then restart the node")
+	panic("hexrd: the store's database failed")
+}
+
+// codec seals rows: a row opens only in its cluster, under its key.
+type codec struct {
+	keys   *seal.Keyring
+	prefix []byte
+}
+
+func newCodec(keys *seal.Keyring) codec {
+	id := keys.ClusterID()
+	return codec{keys, append([]byte{'r', 'o', 'w', rowFormat}, id[:]...)}
+}
+
+func (c codec) ad(key []byte) []byte {
+	ad := make([]byte, 0, len(c.prefix)+len(key))
+	return append(append(ad, c.prefix...), key...)
+}
+
+func (c codec) seal(key, plaintext []byte) ([]byte, error) {
+	return c.keys.SealRow(c.ad(key), plaintext)
+}
+
+func (c codec) open(key, sealed []byte) ([]byte, error) {
+	plaintext, err := c.keys.OpenRow(c.ad(key), sealed)
+	if errors.Is(err, seal.ErrFormat) {
+		return nil, fmt.Errorf("row: %w", ErrUnknownFormat)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: a row does not open in its place", ErrCorrupt)
+	}
+	return plaintext, nil
+}
+
+func fullKey(t table, key []byte) []byte {
+	k := make([]byte, 0, 1+len(key))
+	return append(append(k, byte(t)), key...)
+}
+
+// tableBounds are the keys of a table.
+func tableBounds(t table) *pebble.IterOptions {
+	return &pebble.IterOptions{LowerBound: []byte{byte(t)}, UpperBound: []byte{byte(t) + 1}}
+}
+
+// reader reads rows of the database or of a snapshot of it.
+type reader struct {
+	db interface {
+		Get(key []byte) ([]byte, io.Closer, error)
+		NewIter(o *pebble.IterOptions) (*pebble.Iterator, error)
+	}
+	codec codec
+}
+
+// raw returns an opened row, or nil where there is none.
+func (r reader) raw(key []byte) ([]byte, error) {
+	sealed, closer, err := r.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: read: %w", ErrCorrupt, err)
+	}
+	plaintext, err := r.codec.open(key, sealed)
+	if closeErr := closer.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("%w: read: %w", ErrCorrupt, closeErr)
+	}
+	if plaintext == nil && err == nil {
+		plaintext = []byte{} // an empty message
+	}
+	return plaintext, err
+}
+
+func (r reader) get(t table, key []byte, m proto.Message) (bool, error) {
+	plaintext, err := r.raw(fullKey(t, key))
+	if err != nil || plaintext == nil {
+		return false, err
+	}
+	return true, decode(plaintext, m)
+}
+
+func decode(plaintext []byte, m proto.Message) error {
+	if err := proto.Unmarshal(plaintext, m); err != nil {
+		return fmt.Errorf("%w: a row does not decode", ErrCorrupt)
+	}
+	return nil
+}

@@ -1,0 +1,88 @@
+package fsm
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// state is the part of the replicated state that is always in memory. The store
+// loads it when it opens, and writes what is dirty with each entry. Messages in
+// it are replaced, never changed in place: readers hold them.
+type state struct {
+	clusterID     [16]byte
+	trustDomain   string // empty: not bootstrapped
+	index, term   uint64 // of the last entry
+	time          int64  // FSM time, unix nanoseconds
+	size          uint64 // audit rows
+	marks         []*fsmpb.Mark
+	settings      *fsmpb.Settings
+	members       *fsmpb.Members
+	tokens        *fsmpb.Tokens
+	blocked       *fsmpb.Blocked
+	configuration *fsmpb.Configuration
+
+	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked bool
+}
+
+func newState(clusterID [16]byte) *state {
+	return &state{
+		clusterID: clusterID, settings: &fsmpb.Settings{}, members: &fsmpb.Members{}, tokens: &fsmpb.Tokens{},
+		blocked: &fsmpb.Blocked{}, configuration: &fsmpb.Configuration{},
+	}
+}
+
+// effective is the settings with defaults for what is not set.
+func (st *state) effective() *fsmpb.Settings { return Effective(st.settings) }
+
+func (st *state) mark(node string, index uint64) {
+	i, found := slices.BinarySearchFunc(st.marks, node, func(m *fsmpb.Mark, n string) int { return strings.Compare(m.GetNode(), n) })
+	m := &fsmpb.Mark{Node: node, Index: index}
+	if found {
+		st.marks = slices.Clone(st.marks)
+		st.marks[i] = m
+		return
+	}
+	st.marks = slices.Insert(slices.Clone(st.marks), i, m)
+}
+
+func (st *state) member(id string) *fsmpb.Member {
+	for _, m := range st.members.GetMembers() {
+		if m.GetId() == id {
+			return m
+		}
+	}
+	return nil
+}
+
+// setMember replaces or adds a member.
+func (st *state) setMember(m *fsmpb.Member) {
+	members := slices.Clone(st.members.GetMembers())
+	i, found := slices.BinarySearchFunc(members, m.GetId(), func(o *fsmpb.Member, id string) int { return strings.Compare(o.GetId(), id) })
+	if found {
+		members[i] = m
+	} else {
+		members = slices.Insert(members, i, m)
+	}
+	st.members, st.dirtyMembers = &fsmpb.Members{Members: members}, true
+}
+
+// present counts the members that were not removed.
+func (st *state) present() int {
+	n := 0
+	for _, m := range st.members.GetMembers() {
+		if !m.GetRemoved() {
+			n++
+		}
+	}
+	return n
+}
+
+func (st *state) setTokens(tokens []*fsmpb.Token) {
+	st.tokens, st.dirtyTokens = &fsmpb.Tokens{Tokens: tokens}, true
+}
+
+func (st *state) setBlocked(subjects []string) {
+	st.blocked, st.dirtyBlocked = &fsmpb.Blocked{Subjects: subjects}, true
+}

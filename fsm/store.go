@@ -1,0 +1,183 @@
+package fsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/cockroachdb/pebble/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
+)
+
+// Config of a Store.
+type Config struct {
+	Dir    string        // made when it does not exist
+	Keys   *seal.Keyring // of the cluster
+	Logger *slog.Logger  // nil: no log
+}
+
+// Store is the replicated state on disk: Apply changes it, everything else
+// reads. All methods are safe for concurrent use; reads never wait for Apply.
+// What Apply wrote is durable after Flush, Checkpoint, Restore or Close; a crash
+// leaves the state after some earlier entry, and raft applies the rest again.
+type Store struct {
+	cfg   Config
+	codec codec
+	log   *slog.Logger
+
+	apply  sync.Mutex // orders what changes the state
+	st     *state
+	cache  *rowCache
+	failed error
+
+	mu    sync.RWMutex // readers hold it while they use db and chain; Restore swaps them
+	db    *pebble.DB   // nil: closed
+	name  string       // directory of db within cfg.Dir
+	chain *chain
+
+	view                   atomic.Pointer[view]
+	applied, rows, changed broadcast
+	closed                 chan struct{}
+}
+
+// Open opens the store of the keyring's cluster; an empty directory gives an
+// empty one. ErrWrongCluster, ErrUnknownFormat, ErrCorrupt.
+func Open(ctx context.Context, c Config) (*Store, error) {
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+		return nil, fmt.Errorf("open store: %w", err)
+	}
+	s := &Store{cfg: c, codec: newCodec(c.Keys), log: c.Logger, closed: make(chan struct{})}
+	name, err := currentName(c.Dir)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.load(name); err != nil {
+		return nil, err
+	}
+	if err := removeOthers(c.Dir, name); err != nil {
+		return nil, errors.Join(err, s.Close())
+	}
+	return s, ctx.Err()
+}
+
+// load opens a directory and what is kept in memory of it, and makes it the
+// store's. The caller holds apply and mu, or is alone.
+func (s *Store) load(name string) error {
+	db, err := openPebble(filepath.Join(s.cfg.Dir, name), s.log, false)
+	if err != nil {
+		return err
+	}
+	r := reader{db, s.codec}
+	st, compactRange, err := loadState(r, s.codec.keys.ClusterID())
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	chain, err := rebuildChain(r, st.size, compactRange)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	cache, err := lru.New[string, []byte](cachedRows)
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	s.db, s.name, s.chain, s.st, s.cache = db, name, chain, st, cache
+	s.publish(true)
+	return nil
+}
+
+// loadState reads the rows that are kept in memory.
+func loadState(r reader, clusterID [16]byte) (*state, [][]byte, error) {
+	st := newState(clusterID)
+	var meta fsmpb.Meta
+	found, err := r.get(tableMeta, nil, &meta)
+	if err != nil || !found {
+		return st, nil, err
+	}
+	if meta.GetFormat() != rowFormat {
+		return nil, nil, fmt.Errorf("store: %w", ErrUnknownFormat)
+	}
+	if string(meta.GetClusterId()) != string(clusterID[:]) {
+		return nil, nil, fmt.Errorf("store: %w", ErrWrongCluster)
+	}
+	st.trustDomain, st.index, st.term = meta.GetTrustDomain(), meta.GetIndex(), meta.GetTerm()
+	st.time, st.size, st.marks = meta.GetTime(), meta.GetSize(), meta.GetMarks()
+	if meta.GetConfiguration() != nil {
+		st.configuration = meta.GetConfiguration()
+	}
+	_, err1 := r.get(tableSettings, nil, st.settings)
+	_, err2 := r.get(tableMembers, nil, st.members)
+	_, err3 := r.get(tableTokens, nil, st.tokens)
+	_, err4 := r.get(tableBlocked, nil, st.blocked)
+	return st, meta.GetRange(), errors.Join(err1, err2, err3, err4)
+}
+
+// put writes what is dirty, and the meta row.
+func (st *state) put(w *writer, compactRange [][]byte) {
+	if st.dirtySettings {
+		w.set(tableSettings, nil, st.settings)
+	}
+	if st.dirtyMembers {
+		w.set(tableMembers, nil, st.members)
+	}
+	if st.dirtyTokens {
+		w.set(tableTokens, nil, st.tokens)
+	}
+	if st.dirtyBlocked {
+		w.set(tableBlocked, nil, st.blocked)
+	}
+	w.set(tableMeta, nil, &fsmpb.Meta{
+		Format: rowFormat, ClusterId: st.clusterID[:], TrustDomain: st.trustDomain, Index: st.index, Term: st.term,
+		Time: st.time, Size: st.size, Range: compactRange, Configuration: st.configuration, Marks: st.marks,
+	})
+}
+
+func (st *state) clean() {
+	st.dirtySettings, st.dirtyMembers, st.dirtyTokens, st.dirtyBlocked = false, false, false, false
+}
+
+func (st *state) dirty() bool {
+	return st.dirtySettings || st.dirtyMembers || st.dirtyTokens || st.dirtyBlocked
+}
+
+// Close flushes and closes. Reads that are under way finish first.
+func (s *Store) Close() error {
+	s.apply.Lock()
+	defer s.apply.Unlock()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.db == nil {
+		return nil
+	}
+	close(s.closed)
+	var errs []error
+	if s.failed == nil {
+		errs = append(errs, s.db.Flush())
+	}
+	errs = append(errs, s.db.Close())
+	s.db = nil
+	return errors.Join(errs...)
+}
+
+// Flush makes what was applied durable.
+func (s *Store) Flush(context.Context) error {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return ErrClosed
+	}
+	if err := s.db.Flush(); err != nil {
+		return fmt.Errorf("flush store: %w", err)
+	}
+	return nil
+}

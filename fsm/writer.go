@@ -1,0 +1,169 @@
+package fsm
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+	lru "github.com/hashicorp/golang-lru/v2"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/seal"
+)
+
+const (
+	cachedRows = 32 << 10
+	cachedSize = 2 << 10 // larger rows are not cached: the cache stays below 64 MiB
+)
+
+// rowCache holds opened rows as they stand in the database; nil for rows that
+// do not exist. Only Apply uses it.
+type rowCache = lru.Cache[string, []byte]
+
+// writer is the transaction of one entry: what it writes lies in memory until
+// commit, and is read from there.
+type writer struct {
+	reader
+	keys    *seal.Keyring
+	cache   *rowCache
+	pending map[string][]byte // nil: deleted
+	order   []string          // of the first write of each key
+	first   error
+}
+
+func newWriter(r reader, keys *seal.Keyring, cache *rowCache) *writer {
+	return &writer{reader: r, keys: keys, cache: cache, pending: map[string][]byte{}}
+}
+
+func (w *writer) fail(err error) {
+	if w.first == nil {
+		w.first = err
+	}
+}
+
+func (w *writer) err() error { return w.first }
+
+func (w *writer) opaque(domain string, parts ...string) []byte {
+	key := w.keys.Opaque(domain, parts...)
+	return key[:]
+}
+
+func (w *writer) get(t table, key []byte, m proto.Message) bool {
+	full := fullKey(t, key)
+	plaintext, ok := w.pending[string(full)]
+	if !ok {
+		plaintext = w.committed(full)
+	}
+	if plaintext == nil {
+		return false
+	}
+	if err := decode(plaintext, m); err != nil {
+		w.fail(err)
+		return false
+	}
+	return true
+}
+
+func (w *writer) committed(full []byte) []byte {
+	if row, ok := w.cache.Get(string(full)); ok {
+		return row
+	}
+	row, err := w.raw(full)
+	if err != nil {
+		w.fail(err)
+		return nil
+	}
+	if len(row) <= cachedSize {
+		w.cache.Add(string(full), row)
+	}
+	return row
+}
+
+func (w *writer) set(t table, key []byte, m proto.Message) {
+	plaintext, err := deterministic.MarshalAppend([]byte{}, m)
+	if err != nil {
+		w.fail(fmt.Errorf("%w: a row does not encode", ErrCorrupt))
+		return
+	}
+	w.put(fullKey(t, key), plaintext)
+}
+
+func (w *writer) del(t table, key []byte) { w.put(fullKey(t, key), nil) }
+
+func (w *writer) put(full, plaintext []byte) {
+	k := string(full)
+	if _, ok := w.pending[k]; !ok {
+		w.order = append(w.order, k)
+	}
+	w.pending[k] = plaintext
+}
+
+// scan sees what was committed before this entry, without what this entry
+// deleted.
+func (w *writer) scan(t table, from []byte, limit int, fn func(key []byte) bool) {
+	it, err := w.db.NewIter(tableBounds(t))
+	if err != nil {
+		w.fail(fmt.Errorf("%w: scan: %w", ErrCorrupt, err))
+		return
+	}
+	n := 0
+	for ok := it.SeekGE(fullKey(t, from)); ok && n < limit; ok = it.Next() {
+		if row, touched := w.pending[string(it.Key())]; touched && row == nil {
+			continue
+		}
+		n++
+		if !fn(it.Key()[1:]) {
+			break
+		}
+	}
+	if err := it.Close(); err != nil {
+		w.fail(fmt.Errorf("%w: scan: %w", ErrCorrupt, err))
+	}
+}
+
+// commit writes everything in one batch. It is not synced: the raft log is.
+func (w *writer) commit(db *pebble.DB) error {
+	if w.first != nil {
+		return w.first
+	}
+	batch := db.NewBatch()
+	defer func() { _ = batch.Close() }()
+	for _, k := range w.order {
+		if err := w.stage(batch, []byte(k), w.pending[k]); err != nil {
+			return err
+		}
+	}
+	if err := db.Apply(batch, pebble.NoSync); err != nil {
+		return fmt.Errorf("write store: %w", err)
+	}
+	for _, k := range w.order {
+		if row := w.pending[k]; len(row) <= cachedSize && cacheable(k) {
+			w.cache.Add(k, row)
+		} else {
+			w.cache.Remove(k)
+		}
+	}
+	return nil
+}
+
+func (w *writer) stage(batch *pebble.Batch, key, plaintext []byte) error {
+	if plaintext == nil {
+		return batch.Delete(key, nil)
+	}
+	sealed, err := w.codec.seal(key, plaintext)
+	if err != nil {
+		return fmt.Errorf("seal row: %w", err)
+	}
+	return batch.Set(key, sealed, nil)
+}
+
+// cacheable leaves out rows that Apply writes and does not read again.
+func cacheable(key string) bool {
+	return !slices.Contains([]table{tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta}, table(key[0]))
+}
+
+var _ tx = (*writer)(nil)
+
+// equalRoot compares hashes; they are not secret.
+func equalRoot(a [32]byte, b []byte) bool { return bytes.Equal(a[:], b) }

@@ -1,0 +1,38 @@
+package seal
+
+import "fmt"
+
+const (
+	rowFormat = 1
+	maxRow    = 64 << 20
+)
+
+// SealRow seals a row of the store or an entry of the log. ad names its place;
+// it opens nowhere else. The result is a format byte and Tink's ciphertext,
+// whose prefix names the storage key.
+func (k *Keyring) SealRow(ad, plaintext []byte) ([]byte, error) {
+	if len(plaintext) > maxRow {
+		return nil, ErrTooLarge
+	}
+	ct, err := k.storageKeys().Encrypt(plaintext, ad)
+	if err != nil {
+		return nil, fmt.Errorf("seal row: %w", err)
+	}
+	return append([]byte{rowFormat}, ct...), nil
+}
+
+// OpenRow opens what SealRow made for the same place, or returns ErrCorrupt, or
+// ErrFormat.
+func (k *Keyring) OpenRow(ad, sealed []byte) ([]byte, error) {
+	if len(sealed) == 0 {
+		return nil, ErrCorrupt
+	}
+	if sealed[0] != rowFormat {
+		return nil, ErrFormat
+	}
+	plaintext, err := k.storageKeys().Decrypt(sealed[1:], ad)
+	if err != nil {
+		return nil, ErrCorrupt
+	}
+	return plaintext, nil
+}
