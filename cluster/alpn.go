@@ -1,0 +1,64 @@
+package cluster
+
+import (
+	"crypto/tls"
+	"slices"
+)
+
+// protocol is what a connection speaks, told by what its hello offers.
+type protocol int
+
+const (
+	protoHTTP protocol = iota
+	protoGRPC
+	protoRaft
+)
+
+const (
+	alpnRaft = "hexr-raft"
+	alpnH2   = "h2"
+	alpnHTTP = "http/1.1"
+)
+
+// choose: hexr-raft is a raft stream; h2 without http/1.1 is gRPC; anything
+// else is HTTP/JSON, which requests a certificate but does not require one.
+func choose(offered []string) protocol {
+	switch {
+	case slices.Contains(offered, alpnRaft):
+		return protoRaft
+	case slices.Contains(offered, alpnH2) && !slices.Contains(offered, alpnHTTP):
+		return protoGRPC
+	}
+	return protoHTTP
+}
+
+func negotiated(state tls.ConnectionState) protocol {
+	switch state.NegotiatedProtocol {
+	case alpnRaft:
+		return protoRaft
+	case alpnH2:
+		return protoGRPC
+	}
+	return protoHTTP
+}
+
+// serverConfig picks the protocol's configuration for each hello. Only raft
+// streams fail in the handshake for want of a certificate: the other protocols
+// can say so in their own words.
+func serverConfig(t TLS) *tls.Config {
+	raft := t.Server([]string{alpnRaft}, true)
+	grpc := t.Server([]string{alpnH2}, false)
+	http := t.Server([]string{alpnHTTP}, false)
+	return &tls.Config{
+		MinVersion: tls.VersionTLS13,
+		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+			switch choose(hello.SupportedProtos) {
+			case protoRaft:
+				return raft, nil
+			case protoGRPC:
+				return grpc, nil
+			}
+			return http, nil
+		},
+	}
+}

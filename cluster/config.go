@@ -1,0 +1,86 @@
+package cluster
+
+import (
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"time"
+)
+
+// Peer is who is at the other end of a connection.
+type Peer struct {
+	ID       string // SPIFFE ID; empty: no certificate, or none that verifies
+	Node     string // node ID of callers of the node class, else empty
+	NotAfter time.Time
+	Kind     string
+	Addr     string
+}
+
+// TLS is the identity of this process as the network needs it.
+type TLS interface {
+	// Server is the configuration to accept with. With require, a handshake without
+	// a valid certificate fails with an alert.
+	Server(alpn []string, require bool) *tls.Config
+	// Client is the configuration to dial that node with; empty: any node of the
+	// trust domain.
+	Client(nodeID string, alpn ...string) *tls.Config
+	// Authenticate says who the peer of a connection is now.
+	Authenticate(tls.ConnectionState) (Peer, error)
+	// Updated returns a channel that is closed when the SVID or a bundle changes.
+	Updated() <-chan struct{}
+}
+
+// Admission says who may be connected.
+type Admission interface {
+	IsMember(nodeID string) bool
+	Blocked(Peer) bool
+	// Changed returns a channel that is closed when one of the answers may change.
+	Changed() <-chan struct{}
+}
+
+// Config of a Listener.
+type Config struct {
+	Bind      string // host:port
+	Advertise string // host:port that others dial
+	TLS       TLS
+	Admission Admission
+	// ClusterID is compared on every raft stream.
+	ClusterID func() [16]byte
+	Logger    *slog.Logger
+	Limits    Limits
+}
+
+// Limits bound what strangers cost. Zero fields mean the defaults.
+type Limits struct {
+	Handshakes       int           // unfinished at once; 256
+	HandshakesSource int           // of one address; 64
+	HandshakeTimeout time.Duration // 5 s
+	MaxAge           time.Duration // of a connection; 12 h
+	Connections      int           // open at once; 4096
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(n *int, d int) {
+		if *n == 0 {
+			*n = d
+		}
+	}
+	set(&l.Handshakes, 256)
+	set(&l.HandshakesSource, 64)
+	set(&l.Connections, 4096)
+	if l.HandshakeTimeout == 0 {
+		l.HandshakeTimeout = 5 * time.Second
+	}
+	if l.MaxAge == 0 {
+		l.MaxAge = 12 * time.Hour
+	}
+	return l
+}
+
+// Validate says what is missing.
+func (c Config) Validate() error {
+	if c.Bind == "" || c.Advertise == "" || c.TLS == nil || c.Admission == nil || c.ClusterID == nil {
+		return errors.New("cluster: bind, advertise, TLS, admission and cluster ID are required")
+	}
+	return nil
+}
