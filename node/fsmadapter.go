@@ -1,0 +1,156 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync/atomic"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// machine is the store as raft drives it. It is a ConfigurationStore and not a
+// BatchingFSM: raft gives those no configurations.
+type machine struct {
+	store     *fsm.Store
+	snapshots *snapshots
+	restoring string       // directory on the store's file system to unpack in
+	inFlight  atomic.Int64 // proposals of this node as leader: someone waits for values
+	fail      func(error)
+	// configured hears of every committed configuration.
+	configured func(raft.Configuration)
+	// restored hears of a snapshot that replaced the store.
+	restored func(*raft.SnapshotMeta)
+}
+
+var _ raft.ConfigurationStore = (*machine)(nil)
+
+// applied is what Apply answers raft with.
+type applied struct {
+	results []*fsmpb.Result
+	err     error
+}
+
+func (m *machine) Apply(l *raft.Log) any {
+	results, err := m.store.Apply(l.Index, l.Term, l.Data, m.inFlight.Load() > 0)
+	if err != nil {
+		m.fail(err)
+	}
+	return applied{results, err}
+}
+
+func (m *machine) StoreConfiguration(index uint64, c raft.Configuration) {
+	if err := m.store.StoreConfiguration(index, toConfiguration(c)); err != nil {
+		m.fail(fmt.Errorf("store configuration: %w", err))
+		return
+	}
+	m.configured(c)
+}
+
+func toConfiguration(c raft.Configuration) *fsmpb.Configuration {
+	out := &fsmpb.Configuration{}
+	for _, s := range c.Servers {
+		out.Servers = append(out.Servers, &fsmpb.Server{
+			Id: string(s.ID), Address: string(s.Address), Voter: s.Suffrage == raft.Voter,
+		})
+	}
+	return out
+}
+
+// Snapshot costs nothing: the checkpoint is taken in Persist, beside Apply. It
+// may hold entries after the snapshot's index; the store skips them when raft
+// applies them again.
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) { return checkpointer{m.store}, nil }
+
+type checkpointer struct{ store *fsm.Store }
+
+func (c checkpointer) Persist(s raft.SnapshotSink) error {
+	k, ok := s.(*sink)
+	if !ok {
+		return errors.New("not a sink of this node's snapshot store")
+	}
+	if err := k.checkpoint(context.Background(), c.store); err != nil {
+		return errors.Join(err, k.Cancel())
+	}
+	return k.Close()
+}
+
+func (checkpointer) Release() {}
+
+// Restore replaces the store by a snapshot of this node's snapshot store. It is
+// durable before it returns.
+func (m *machine) Restore(rc io.ReadCloser) error {
+	defer func() { _ = rc.Close() }()
+	inner := rc
+	if w, ok := rc.(raft.ReadCloserWrapper); ok {
+		inner = w.WrappedReadCloser()
+	}
+	src, ok := inner.(*source)
+	if !ok {
+		return errors.New("not a snapshot of this node's snapshot store")
+	}
+	if err := m.restore(src.meta); err != nil {
+		m.fail(err)
+		return err
+	}
+	m.restored(src.meta)
+	return nil
+}
+
+func (m *machine) restore(meta *raft.SnapshotMeta) error {
+	if err := os.RemoveAll(m.restoring); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := cloneCheckpoint(m.snapshots.content(meta.ID), m.restoring); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	if err := m.store.Restore(context.Background(), m.restoring); err != nil {
+		return fmt.Errorf("restore: %w", err)
+	}
+	return m.store.StoreConfiguration(meta.ConfigurationIndex, toConfiguration(meta.Configuration))
+}
+
+// cloneCheckpoint makes a second copy that a store may open and change: tables
+// never change and are linked, all else is copied.
+func cloneCheckpoint(from, to string) error {
+	if err := os.MkdirAll(to, 0o700); err != nil {
+		return err
+	}
+	files, err := checkpointFiles(from)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		src, dst := filepath.Join(from, f.name), filepath.Join(to, f.name)
+		if strings.HasSuffix(f.name, ".sst") || strings.HasSuffix(f.name, ".blob") {
+			err = os.Link(src, dst)
+		} else {
+			err = copyFile(src, dst)
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return syncDir(to)
+}
+
+func copyFile(src, dst string) error {
+	in, err := os.Open(src)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	out, err := os.OpenFile(dst, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = io.Copy(out, in)
+	return errors.Join(err, out.Sync(), out.Close())
+}

@@ -1,0 +1,144 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+const (
+	// entriesInFlight is how many entries the leader has under way. While they are
+	// stored, the proposals of all nodes gather and become the next one.
+	entriesInFlight = 2
+	enqueueTimeout  = 2 * time.Second
+	entryFormat     = 1
+)
+
+// gather is the leader's half: it merges the accesses of all nodes into entries.
+type gather struct {
+	n     *Node
+	queue chan *item
+	slots chan struct{}
+	stamp int64 // of the last entry; only run uses it
+}
+
+func newGather(n *Node) *gather {
+	return &gather{n: n, queue: make(chan *item, n.cfg.Limits.Queue), slots: make(chan struct{}, entriesInFlight)}
+}
+
+func (g *gather) run(ctx context.Context) {
+	for {
+		select {
+		case g.slots <- struct{}{}:
+		case <-ctx.Done():
+			return
+		}
+		batch := g.n.collect(ctx, g.queue)
+		if batch == nil {
+			return
+		}
+		g.apply(batch)
+	}
+}
+
+// apply validates, stamps and appends one entry, and leaves the waiting to a
+// goroutine that gives the slot back.
+func (g *gather) apply(batch []*item) {
+	entry, valid := g.entry(batch)
+	err := g.n.clock.check()
+	if err != nil {
+		g.n.log.Error("this node's clock is far from the others': it hands leadership on; set its clock")
+		err = errors.Join(&NotLeaderError{}, err)
+		g.n.own(func(context.Context) { _ = g.n.raft.Load().LeadershipTransfer().Error() })
+	}
+	var data []byte
+	if err == nil {
+		data, err = proto.MarshalOptions{Deterministic: true}.Marshal(entry)
+	}
+	if err != nil || len(entry.GetAccesses()) == 0 {
+		<-g.slots
+		g.answer(batch, valid, nil, decided{err: err})
+		return
+	}
+	g.n.machine.inFlight.Add(1)
+	f := g.n.raft.Load().Apply(data, enqueueTimeout)
+	g.n.own(func(context.Context) {
+		defer g.n.machine.inFlight.Add(-1)
+		d := g.outcome(f, len(entry.GetAccesses()))
+		<-g.slots
+		d.time = entry.GetTime()
+		g.answer(batch, valid, d.results, d)
+	})
+}
+
+// entry builds the next entry from the accesses that are valid. valid tells
+// which are: a bad one is refused alone, and never reaches the log.
+func (g *gather) entry(batch []*item) (*fsmpb.Entry, []bool) {
+	store := g.n.store
+	now := max(time.Now().UnixNano(), g.stamp, store.Time())
+	g.stamp = now
+	id := g.n.cfg.Keys.ClusterID()
+	e := &fsmpb.Entry{Format: entryFormat, Time: now, ClusterId: id[:], Leader: g.n.cfg.ID}
+	if size := store.AuditSize(); size > 0 {
+		if root, err := store.Root(size); err == nil {
+			e.Check = &fsmpb.Check{Size: size, Root: root[:]}
+		}
+	}
+	var valid []bool
+	for _, it := range batch {
+		for _, a := range it.accesses {
+			ok := store.Validate(a) == nil
+			valid = append(valid, ok)
+			if ok {
+				e.Accesses = append(e.Accesses, a)
+			}
+		}
+	}
+	return e, valid
+}
+
+// outcome turns what raft answers into what is certain.
+func (g *gather) outcome(f raft.ApplyFuture, want int) decided {
+	err := f.Error()
+	switch {
+	case err == nil:
+		r, ok := f.Response().(applied)
+		if !ok || r.err != nil || len(r.results) != want {
+			return decided{err: fmt.Errorf("%w: the state machine failed", ErrUnknownOutcome)}
+		}
+		return decided{results: r.results, index: f.Index()}
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		id, addr := g.n.Leader()
+		return decided{err: &NotLeaderError{id, addr}}
+	case errors.Is(err, raft.ErrEnqueueTimeout):
+		return decided{err: ErrOverloaded}
+	default:
+		return decided{err: fmt.Errorf("%w: %w", ErrUnknownOutcome, err)}
+	}
+}
+
+// answer gives each item its results; an access that was not valid gets its own.
+func (g *gather) answer(batch []*item, valid []bool, results []*fsmpb.Result, d decided) {
+	at := 0
+	for _, it := range batch {
+		mine := decided{index: d.index, time: d.time, err: d.err}
+		if d.err == nil {
+			for range it.accesses {
+				if !valid[at] {
+					mine.results = append(mine.results, &fsmpb.Result{Outcome: fsmpb.Outcome_OUTCOME_INVALID})
+				} else {
+					mine.results = append(mine.results, results[0])
+					results = results[1:]
+				}
+				at++
+			}
+		}
+		it.done <- mine
+	}
+}

@@ -1,0 +1,68 @@
+package node
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+const (
+	sweepLimit  = 200
+	sweepRounds = 5
+)
+
+// housekeep is the leader's work beside accesses: it keeps the FSM's time from
+// standing still, and ends what time has ended.
+func (n *Node) housekeep(ctx context.Context) {
+	tick := time.NewTicker(n.cfg.Limits.IdleEvery / 2)
+	defer tick.Stop()
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		if id, _ := n.Leader(); id != n.cfg.ID || !n.store.Ready() {
+			continue
+		}
+		if time.Now().UnixNano()-n.store.Time() > int64(n.cfg.Limits.IdleEvery) {
+			n.moveTime()
+		}
+		n.sweep(ctx)
+	}
+}
+
+// moveTime appends an entry without accesses.
+func (n *Node) moveTime() {
+	if n.clock.check() != nil {
+		return
+	}
+	id := n.cfg.Keys.ClusterID()
+	data, err := proto.Marshal(&fsmpb.Entry{
+		Format: entryFormat, Time: time.Now().UnixNano(), ClusterId: id[:], Leader: n.cfg.ID,
+	})
+	if err != nil {
+		return
+	}
+	_ = n.raft.Load().Apply(data, enqueueTimeout).Error() // the next round tries again
+}
+
+func (n *Node) sweep(ctx context.Context) {
+	for range sweepRounds {
+		if !n.store.SweepDue(time.Now().UnixNano()) {
+			return
+		}
+		ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+		results, _, err := n.Do(ctx, []*fsmpb.Access{{
+			Caller: "spiffe://" + n.store.TrustDomain() + "/hexr/node/" + n.cfg.ID, Svid: fsmpb.SVIDKind_SVID_KIND_NONE,
+			Op: &fsmpb.Access_Sweep{Sweep: &fsmpb.Sweep{Limit: sweepLimit}},
+		}})
+		cancel()
+		if err != nil || !results[0].GetSwept().GetMore() {
+			return
+		}
+	}
+}

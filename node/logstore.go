@@ -1,0 +1,124 @@
+package node
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/hashicorp/raft"
+	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
+	wal "github.com/hashicorp/raft-wal"
+	"go.etcd.io/bbolt"
+)
+
+const (
+	raftDir      = "raft"
+	kindFile     = "log-store"
+	boltTimeout  = 5 * time.Second
+	raftLogCache = 512
+)
+
+// rawLog is a log store as it comes from its library.
+type rawLog interface {
+	raft.LogStore
+	io.Closer
+}
+
+// openStable opens the store of term and vote.
+func openStable(dir string) (*raftboltdb.BoltStore, error) {
+	s, err := openBolt(filepath.Join(dir, raftDir, "stable.db"))
+	if err != nil {
+		return nil, fmt.Errorf("open stable store (does another process use this directory?): %w", err)
+	}
+	return s, nil
+}
+
+// openLog opens the log store that the directory was made with; a new one is
+// made with want.
+func openLog(dir, want string, h hclogAdapter) (rawLog, string, error) {
+	kind, err := logKind(dir, want)
+	if err != nil {
+		return nil, "", err
+	}
+	switch kind {
+	case LogStoreBolt:
+		s, err := openBolt(filepath.Join(dir, raftDir, "log.db"))
+		if err != nil {
+			return nil, "", fmt.Errorf("open raft log: %w", err)
+		}
+		return s, kind, nil
+	case LogStoreWAL:
+		path := filepath.Join(dir, raftDir, "wal")
+		if err := os.MkdirAll(path, 0o700); err != nil {
+			return nil, "", fmt.Errorf("open raft log: %w", err)
+		}
+		s, err := wal.Open(path, wal.WithLogger(h.logger()))
+		if err != nil {
+			return nil, "", fmt.Errorf("open raft log: %w", err)
+		}
+		return s, kind, nil
+	}
+	return nil, "", fmt.Errorf("%w: %q is unknown, use bolt or wal", ErrLogStore, kind)
+}
+
+func openBolt(path string) (*raftboltdb.BoltStore, error) {
+	return raftboltdb.New(raftboltdb.Options{
+		Path: path,
+		BoltOptions: &bbolt.Options{
+			Timeout: boltTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true,
+		},
+		MsgpackUseNewTimeFormat: true,
+	})
+}
+
+// logKind reads which store the directory has, or fixes it.
+func logKind(dir, want string) (string, error) {
+	file := filepath.Join(dir, raftDir, kindFile)
+	data, err := os.ReadFile(file)
+	if err == nil {
+		kind := strings.TrimSpace(string(data))
+		if want != "" && want != kind {
+			return "", fmt.Errorf("%w: this one has %s, not %s", ErrLogStore, kind, want)
+		}
+		return kind, nil
+	}
+	if !errors.Is(err, os.ErrNotExist) {
+		return "", fmt.Errorf("open raft log: %w", err)
+	}
+	or(&want, LogStoreBolt)
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return "", fmt.Errorf("open raft log: %w", err)
+	}
+	if err := writeFile(file, []byte(want+"\n")); err != nil {
+		return "", fmt.Errorf("open raft log: %w", err)
+	}
+	return want, nil
+}
+
+// writeFile is durable before it returns.
+func writeFile(name string, data []byte) error {
+	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		return err
+	}
+	if err := os.Rename(name+".new", name); err != nil {
+		return err
+	}
+	return syncDir(filepath.Dir(name))
+}
+
+func syncDir(dir string) error {
+	d, err := os.Open(dir)
+	if err != nil {
+		return err
+	}
+	return errors.Join(d.Sync(), d.Close())
+}

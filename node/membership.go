@@ -1,0 +1,162 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hashicorp/raft"
+)
+
+const configTimeout = 10 * time.Second
+
+// Server is a member of raft's latest configuration, committed or not.
+type Server struct {
+	ID, Address string
+	Voter       bool
+}
+
+// Servers is raft's latest configuration on this node.
+func (n *Node) Servers() []Server {
+	r := n.raft.Load()
+	if r == nil {
+		return nil
+	}
+	f := r.GetConfiguration()
+	if f.Error() != nil {
+		return nil
+	}
+	var out []Server
+	for _, s := range f.Configuration().Servers {
+		out = append(out, Server{string(s.ID), string(s.Address), s.Suffrage == raft.Voter})
+	}
+	return out
+}
+
+func (n *Node) server(id string) (Server, bool) {
+	for _, s := range n.Servers() {
+		if s.ID == id {
+			return s, true
+		}
+	}
+	return Server{}, false
+}
+
+// leading returns raft if this node leads.
+func (n *Node) leading() (*raft.Raft, error) {
+	id, addr := n.Leader()
+	if id != n.cfg.ID {
+		return nil, &NotLeaderError{id, addr}
+	}
+	return n.raft.Load(), nil
+}
+
+// AddNonvoter adds a node that gets the log and does not vote. A member of that
+// ID at that address is left as it is; at another it is ErrExists.
+func (n *Node) AddNonvoter(ctx context.Context, id, addr string) error {
+	r, err := n.leading()
+	if err != nil {
+		return err
+	}
+	if s, ok := n.server(id); ok {
+		if s.Address == addr {
+			return nil
+		}
+		return ErrExists
+	}
+	return n.config(ctx, r.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, configTimeout))
+}
+
+// AddVoter makes a member of raft's configuration a voter.
+func (n *Node) AddVoter(ctx context.Context, id, addr string) error {
+	r, err := n.leading()
+	if err != nil {
+		return err
+	}
+	return n.config(ctx, r.AddVoter(raft.ServerID(id), raft.ServerAddress(addr), 0, configTimeout))
+}
+
+// UpdateAddress changes the address of a member.
+func (n *Node) UpdateAddress(ctx context.Context, id, addr string) error {
+	r, err := n.leading()
+	if err != nil {
+		return err
+	}
+	s, ok := n.server(id)
+	if !ok {
+		return fmt.Errorf("%w: no such member", ErrInvalid)
+	}
+	if s.Voter {
+		return n.config(ctx, r.AddVoter(raft.ServerID(id), raft.ServerAddress(addr), 0, configTimeout))
+	}
+	return n.config(ctx, r.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, configTimeout))
+}
+
+// RemoveServer takes a node out of the configuration; one that is not in it is
+// out already.
+func (n *Node) RemoveServer(ctx context.Context, id string) error {
+	r, err := n.leading()
+	if err != nil {
+		return err
+	}
+	if _, ok := n.server(id); !ok {
+		return nil
+	}
+	return n.config(ctx, r.RemoveServer(raft.ServerID(id), 0, configTimeout))
+}
+
+// Transfer moves leadership to a node, or with an empty ID to the voter that is
+// most up to date.
+func (n *Node) Transfer(ctx context.Context, id string) error {
+	r, err := n.leading()
+	if err != nil {
+		return err
+	}
+	if id == n.cfg.ID {
+		return nil
+	}
+	if id == "" {
+		return n.config(ctx, r.LeadershipTransfer())
+	}
+	s, ok := n.server(id)
+	if !ok || !s.Voter {
+		return fmt.Errorf("%w: not a voter", ErrInvalid)
+	}
+	return n.config(ctx, r.LeadershipTransferToServer(raft.ServerID(s.ID), raft.ServerAddress(s.Address)))
+}
+
+// config waits for a change of the configuration.
+func (n *Node) config(ctx context.Context, f raft.Future) error {
+	done := make(chan error, 1)
+	go func() { done <- f.Error() }()
+	var err error
+	select {
+	case err = <-done:
+	case <-ctx.Done():
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, raft.ErrNotLeader), errors.Is(err, raft.ErrLeadershipTransferInProgress):
+		id, addr := n.Leader()
+		return &NotLeaderError{id, addr}
+	default:
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+}
+
+// configured hears of every committed configuration: a node that was a member
+// and is one no more ends.
+func (n *Node) configured(c raft.Configuration) {
+	for _, s := range c.Servers {
+		if string(s.ID) == n.cfg.ID {
+			n.member.Store(true)
+			return
+		}
+	}
+	if n.member.Load() {
+		n.fail(ErrRemoved)
+	}
+}

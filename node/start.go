@@ -1,0 +1,124 @@
+package node
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/hashicorp/raft"
+
+	hexrfsm "github.com/hexrdev/hexrd/fsm"
+)
+
+func logKindOf(dir string) (string, error) {
+	data, err := os.ReadFile(filepath.Join(dir, raftDir, kindFile))
+	return strings.TrimSpace(string(data)), err
+}
+
+func nilIfMissing(err error) error {
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	return err
+}
+
+// reconcile brings the store to where raft believes it is, before raft starts.
+// Killed between a durable snapshot and its restore, raft would go on as if it
+// had been restored: the store is compared with the index inside the newest
+// snapshot, and with where the log begins.
+func (n *Node) reconcile(ctx context.Context) error {
+	metas, err := n.snapshots.List()
+	if err != nil {
+		return err
+	}
+	first, err := n.logs.FirstIndex()
+	if err != nil {
+		return fmt.Errorf("look at raft log: %w", err)
+	}
+	covered := n.store.AppliedIndex() // every entry up to here is in the store
+	if len(metas) > 0 {
+		newest := metas[0]
+		inside, err := hexrfsm.Inspect(ctx, n.snapshots.content(newest.ID), n.cfg.Keys)
+		if err != nil {
+			return fmt.Errorf("newest snapshot: %w", err)
+		}
+		if covered < inside.Index {
+			n.log.Info("the store is behind the newest snapshot and is restored from it",
+				"applied", covered, "snapshot", inside.Index)
+			if err := n.machine.restore(newest); err != nil {
+				return err
+			}
+		}
+		covered = max(n.store.AppliedIndex(), newest.Index) // no-ops are in no store
+	}
+	if first > 0 && first-1 > covered {
+		return fmt.Errorf("%w: the store has %d, the log begins at %d", ErrGap, covered, first)
+	}
+	return n.fitLog(metas)
+}
+
+// fitLog takes from the log what contradicts the newest snapshot, see reopen.go.
+func (n *Node) fitLog(metas []*raft.SnapshotMeta) error {
+	if len(metas) == 0 {
+		return nil
+	}
+	return fitLog(n.logs, metas[0].Index, metas[0].Term)
+}
+
+func (n *Node) raftConfig() *raft.Config {
+	c := raft.DefaultConfig()
+	c.LocalID = raft.ServerID(n.cfg.ID)
+	c.Logger = hclogAdapter{n.log}.logger()
+	c.HeartbeatTimeout, c.ElectionTimeout = n.cfg.Timers.Heartbeat, n.cfg.Timers.Election
+	c.LeaderLeaseTimeout, c.CommitTimeout = n.cfg.Timers.Lease, n.cfg.Timers.Commit
+	c.SnapshotThreshold, c.SnapshotInterval = n.cfg.Limits.SnapshotEntries, n.cfg.Limits.SnapshotEvery
+	c.TrailingLogs = n.cfg.Limits.TrailingEntries
+	c.NoSnapshotRestoreOnStart = true // the store is durable itself: reconcile()
+	c.NoLegacyTelemetry = true
+	c.ShutdownOnRemove = false // the node says so itself: configured()
+	return c
+}
+
+// startRaft opens raft over the stores; also again, after some snapshots.
+func (n *Node) startRaft() error {
+	cache, err := raft.NewLogCache(raftLogCache, n.logs)
+	if err != nil {
+		return fmt.Errorf("open raft: %w", err)
+	}
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
+		Logger: hclogAdapter{n.log}.logger(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
+		MsgpackUseNewTimeFormat: true,
+	})
+	r, err := raft.NewRaft(n.raftConfig(), n.machine, cache, n.stable, n.snapshots, transport{trans})
+	if err != nil {
+		return errors.Join(fmt.Errorf("open raft: %w", err), trans.Close())
+	}
+	observations := make(chan raft.Observation, 16)
+	observer := raft.NewObserver(observations, false, func(o *raft.Observation) bool {
+		_, ok := o.Data.(raft.LeaderObservation)
+		return ok
+	})
+	r.RegisterObserver(observer)
+	n.raft.Store(r)
+	n.own(func(ctx context.Context) { n.observe(ctx, r, observations) })
+	return nil
+}
+
+// observe wakes who waits for a leader.
+func (n *Node) observe(ctx context.Context, r *raft.Raft, observations <-chan raft.Observation) {
+	for {
+		select {
+		case <-observations:
+			n.leader.fire()
+		case <-ctx.Done():
+			return
+		}
+		if n.raft.Load() != r {
+			return
+		}
+	}
+}

@@ -1,0 +1,43 @@
+package node
+
+import "github.com/hashicorp/raft"
+
+// Status is where the replica stands. It needs no quorum.
+type Status struct {
+	ID, Role, LeaderID, LeaderAddr string
+	Term, LastIndex, Applied       uint64
+	LogStore                       string
+}
+
+// Leader is who leads, as this node knows; empty: nobody.
+func (n *Node) Leader() (id, addr string) {
+	r := n.raft.Load()
+	if r == nil {
+		return "", ""
+	}
+	a, i := r.LeaderWithID()
+	if string(i) == n.cfg.ID && r.State() != raft.Leader {
+		return "", "" // elected, but not there yet or no more
+	}
+	return string(i), string(a)
+}
+
+// Status of this node.
+func (n *Node) Status() Status {
+	s := Status{ID: n.cfg.ID, Role: "shutdown", LogStore: n.logKind, Applied: n.store.AppliedIndex()}
+	r := n.raft.Load()
+	if r == nil {
+		return s
+	}
+	s.LeaderID, s.LeaderAddr = n.Leader()
+	s.Term, s.LastIndex = r.CurrentTerm(), r.LastIndex()
+	switch r.State() {
+	case raft.Leader:
+		s.Role = "leader"
+	case raft.Follower:
+		s.Role = "follower"
+	case raft.Candidate:
+		s.Role = "candidate"
+	}
+	return s
+}
