@@ -1,0 +1,150 @@
+package hexrd
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/hexrdev/hexrd/cluster"
+	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/node"
+)
+
+const (
+	askTimeout  = 2 * time.Second
+	askInterval = time.Second
+)
+
+// admission says who may open a raft stream: the IDs of the raft configuration,
+// as this node knows it. For a node that it does not know it asks the members
+// that it does know, since a follower that lags must not lock out a new leader.
+type admission struct {
+	node  atomic.Pointer[node.Node]
+	td    string
+	peers *cluster.Peers
+
+	mu     sync.Mutex
+	known  map[string]string // node ID to address, from join and from asking
+	asked  time.Time
+	change chan struct{}
+}
+
+func newAdmission(td string, peers *cluster.Peers) *admission {
+	return &admission{td: td, peers: peers, known: map[string]string{}, change: make(chan struct{})}
+}
+
+// learn adds members that others told of.
+func (a *admission) learn(id, addr string) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.known[id] = addr
+}
+
+func (a *admission) store() *fsm.Store {
+	if n := a.node.Load(); n != nil {
+		return n.Store()
+	}
+	return nil
+}
+
+// servers is raft's configuration as this node knows it: the latest in its log,
+// and what is committed.
+func (a *admission) servers() map[string]string {
+	out := map[string]string{}
+	n := a.node.Load()
+	if n == nil {
+		return out
+	}
+	for _, srv := range n.Store().Configuration().GetServers() {
+		out[srv.GetId()] = srv.GetAddress()
+	}
+	for _, srv := range n.Servers() {
+		out[srv.ID] = srv.Address
+	}
+	return out
+}
+
+// resolve is the ID of the member at an address: raft dials exactly that node.
+func (a *admission) resolve(addr string) (string, bool) {
+	for id, at := range a.servers() {
+		if at == addr {
+			return id, true
+		}
+	}
+	return "", false
+}
+
+func (a *admission) IsMember(id string) bool {
+	servers := a.servers()
+	if _, ok := servers[id]; ok {
+		return true
+	}
+	if len(servers) == 0 { // just joined: the members that admitted this node are all it knows
+		a.mu.Lock()
+		_, known := a.known[id]
+		a.mu.Unlock()
+		if known {
+			return true
+		}
+	}
+	return a.ask(id)
+}
+
+// ask looks the ID up in the configurations that the known members hold, the
+// newest of them. It is rate-limited: strangers can't make it a load.
+func (a *admission) ask(id string) bool {
+	a.mu.Lock()
+	if time.Since(a.asked) < askInterval {
+		a.mu.Unlock()
+		return false
+	}
+	a.asked = time.Now()
+	members := make(map[string]string, len(a.known))
+	for k, v := range a.known {
+		members[k] = v
+	}
+	a.mu.Unlock()
+	for id, addr := range a.servers() {
+		members[id] = addr
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
+	defer cancel()
+	var newest uint64
+	found := false
+	for peer, addr := range members {
+		status, err := a.peers.Status(ctx, peer, addr, "")
+		if err != nil || status.GetConfigurationIndex() < newest {
+			continue
+		}
+		newest, found = status.GetConfigurationIndex(), false
+		for _, m := range status.GetMembers() {
+			if m.GetId() == id {
+				found = true
+			}
+		}
+	}
+	return found
+}
+
+func (a *admission) Changed() <-chan struct{} {
+	if s := a.store(); s != nil {
+		return s.Changed()
+	}
+	return a.change // closed once the node is there
+}
+
+// opened tells who waits that the node is there.
+func (a *admission) opened(n *node.Node) {
+	a.node.Store(n)
+	close(a.change)
+}
+
+func (a *admission) Blocked(p cluster.Peer) bool {
+	s := a.store()
+	if s == nil || p.ID == "" {
+		return false
+	}
+	caller, err := fsm.ParseCaller(p.ID, a.td)
+	return err == nil && s.BlockedCaller(caller)
+}

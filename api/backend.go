@@ -1,0 +1,61 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
+)
+
+// Errors of Backend.Do. All but ErrUnknownOutcome are certain: nothing was
+// applied.
+var (
+	ErrNoLeader       = errors.New("no leader")
+	ErrUnknownOutcome = errors.New("the outcome is unknown")
+	ErrOverloaded     = errors.New("overloaded")
+	ErrStopped        = errors.New("the node is stopping")
+)
+
+// Backend is the replica behind the API.
+type Backend interface {
+	// Do puts accesses through the log: a result for each, and the raft index.
+	Do(ctx context.Context, accesses []*fsmpb.Access) ([]*fsmpb.Result, uint64, error)
+	Store() *fsm.Store
+	Keys() *seal.Keyring
+	NodeID() string
+
+	// Status and Members need no quorum.
+	Status(ctx context.Context) (*hexrv1.StatusResponse, error)
+	Members(ctx context.Context) (*hexrv1.MembersResponse, error)
+	// Roots asks every member for its audit roots.
+	Roots(ctx context.Context, sizes []uint64) []*hexrv1.NodeRoot
+	// RemoveMember and Transfer do raft's part, once the access is granted.
+	RemoveMember(ctx context.Context, id string) error
+	Transfer(ctx context.Context, id string) (leader string, err error)
+	// Healthy says whether the node answers, and if not why, as a constant text.
+	Healthy() (ok bool, why string)
+}
+
+// Peer is the verified other end of a connection.
+type Peer struct {
+	ID       string // SPIFFE ID
+	Kind     string // x509 or jwt
+	NotAfter time.Time
+	Addr     string
+}
+
+type peerKey struct{}
+
+// WithPeer gives the requests of an HTTP connection their peer.
+func WithPeer(ctx context.Context, p Peer) context.Context {
+	return context.WithValue(ctx, peerKey{}, p)
+}
+
+func peerOf(ctx context.Context) (Peer, bool) {
+	p, ok := ctx.Value(peerKey{}).(Peer)
+	return p, ok && p.ID != ""
+}

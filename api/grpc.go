@@ -1,0 +1,143 @@
+package api
+
+import (
+	"context"
+	"encoding/hex"
+	"slices"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/health"
+	healthpb "google.golang.org/grpc/health/grpc_health_v1"
+	grpcmetadata "google.golang.org/grpc/metadata"
+	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+)
+
+// maxRequest bounds a gRPC message: the largest value, or a proposal of a node.
+const maxRequest = 16 << 20
+
+// GRPCOptions make every call of the server, whatever its service, go through
+// the method table.
+func (s *Server) GRPCOptions() []grpc.ServerOption {
+	return []grpc.ServerOption{
+		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
+		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(1024),
+	}
+}
+
+// RegisterGRPC serves Vault, Audit, Cluster and grpc.health.v1.
+func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) {
+	hexrv1.RegisterVaultServer(r, vaultService{s: s})
+	hexrv1.RegisterAuditServer(r, auditService{s: s})
+	hexrv1.RegisterClusterServer(r, clusterService{s: s})
+	healthpb.RegisterHealthServer(r, healthService{health.NewServer(), s})
+}
+
+func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
+	peer, known := s.cfg.PeerFromContext(ctx)
+	message, ok := req.(proto.Message)
+	if !ok {
+		return nil, errPanic.grpcError("")
+	}
+	md := grpcMetadata(ctx)
+	if r, ok := req.(interface{ GetRequestId() []byte }); ok {
+		md.requestID = r.GetRequestId()
+	}
+	direct := func(ctx context.Context, req proto.Message) (proto.Message, error) {
+		resp, err := handler(ctx, req)
+		if err != nil {
+			return nil, err
+		}
+		return resp.(proto.Message), nil
+	}
+	resp, c, err := s.invoke(ctx, peer, known, info.FullMethod, md, message, direct)
+	if err == nil {
+		return resp, nil
+	}
+	return nil, s.statusOf(err, c)
+}
+
+// statusOf leaves the statuses of other services (health, the nodes' own) alone.
+func (s *Server) statusOf(err error, c *call) error {
+	if _, ok := status.FromError(err); ok {
+		return err
+	}
+	return failureOf(err).grpcError(requestIDText(c))
+}
+
+func requestIDText(c *call) string {
+	if c == nil {
+		return ""
+	}
+	return hex.EncodeToString(c.requestID[:])
+}
+
+func grpcMetadata(ctx context.Context) metadata {
+	md, _ := grpcmetadata.FromIncomingContext(ctx)
+	if v := md.Get("traceparent"); len(v) > 0 {
+		return metadata{traceParent: v[0]}
+	}
+	return metadata{}
+}
+
+func (s *Server) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
+	peer, known := s.cfg.PeerFromContext(stream.Context())
+	err := s.openStream(stream.Context(), peer, known, info.FullMethod, grpcMetadata(stream.Context()), func(ctx context.Context) error {
+		return handler(srv, streamWithContext{stream, ctx})
+	})
+	if err == nil {
+		return nil
+	}
+	return failureOf(err).grpcError("")
+}
+
+// openStream is invoke for streams: the same table, identity, class and limits.
+func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name string, md metadata, run func(context.Context) error) (err error) {
+	begin := time.Now()
+	defer func() { s.metrics.answered(name, err, time.Since(begin)) }()
+	c, err := s.admit(peer, known, name, md)
+	if err != nil {
+		return err
+	}
+	done, err := s.limits.stream(c.peer.ID, s.backend.Store().Settings())
+	if err != nil {
+		return err
+	}
+	defer done()
+	defer func() {
+		if recover() != nil {
+			s.log.Error("a handler panicked: this is a bug, please report it", "method", name)
+			err = errPanic
+		}
+	}()
+	return run(context.WithValue(ctx, callKey{}, c))
+}
+
+type streamWithContext struct {
+	grpc.ServerStream
+	ctx context.Context
+}
+
+func (s streamWithContext) Context() context.Context { return s.ctx }
+
+// healthService answers whether this node serves; it needs a certificate as all
+// of gRPC does.
+type healthService struct {
+	*health.Server
+	s *Server
+}
+
+func (h healthService) Check(_ context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
+	services := []string{"", hexrv1.Vault_ServiceDesc.ServiceName, hexrv1.Audit_ServiceDesc.ServiceName, hexrv1.Cluster_ServiceDesc.ServiceName}
+	if !slices.Contains(services, req.GetService()) {
+		return nil, errMethod
+	}
+	serving := healthpb.HealthCheckResponse_SERVING
+	if ok, _ := h.s.backend.Healthy(); !ok {
+		serving = healthpb.HealthCheckResponse_NOT_SERVING
+	}
+	return &healthpb.HealthCheckResponse{Status: serving}, nil
+}

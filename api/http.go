@@ -1,0 +1,198 @@
+package api
+
+import (
+	"bytes"
+	"context"
+	_ "embed"
+	"encoding/json"
+	"errors"
+	"io"
+	"net/http"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/fsm"
+)
+
+// maxBody bounds a request's body: the largest value as base64, and its labels.
+const maxBody = 2 << 20
+
+//go:embed openapi.yaml
+var openAPI []byte
+
+// OpenAPI is the description of the HTTP side.
+func OpenAPI() []byte { return bytes.Clone(openAPI) }
+
+// HTTPHandler serves HTTP/JSON: the same methods through the same invoke.
+func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
+
+func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("X-Content-Type-Options", "nosniff")
+	r.Header.Del("Authorization") // nothing behind this looks at it
+	if r.URL.EscapedPath() == "/health" {
+		s.serveHealth(w, r)
+		return
+	}
+	peer, known := peerOf(r.Context())
+	if !known {
+		s.writeFailure(w, errUnauthenticated, nil)
+		return
+	}
+	route, err := match(r)
+	if err != nil {
+		s.writeFailure(w, err, nil)
+		return
+	}
+	if route.raw != nil {
+		route.raw(s, w, r, peer)
+		return
+	}
+	s.serveMethod(w, r, peer, route)
+}
+
+func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, rt *route) {
+	id, err := idempotencyKey(r.Header.Get("Idempotency-Key"))
+	if err != nil {
+		s.writeFailure(w, err, nil)
+		return
+	}
+	md := metadata{requestID: id, traceParent: r.Header.Get("Traceparent")}
+	body, err := readBody(w, r)
+	if err != nil {
+		s.writeFailure(w, err, nil)
+		return
+	}
+	req, err := rt.decode(rt.vars, r, body)
+	if err != nil {
+		s.writeFailure(w, err, nil)
+		return
+	}
+	if rt.stream != nil {
+		err := s.openStream(r.Context(), peer, true, rt.method, md, func(ctx context.Context) error {
+			if err := s.validate(req); err != nil {
+				return err
+			}
+			return rt.stream(s, ctx, req, &ndjson{w: w})
+		})
+		if err != nil {
+			s.writeFailure(w, err, nil) // after the first line it only ends the stream
+		}
+		return
+	}
+	handle := s.methods[rt.method].handle
+	resp, c, err := s.invoke(r.Context(), peer, true, rt.method, md, req, func(ctx context.Context, req proto.Message) (proto.Message, error) {
+		return handle(s, ctx, req)
+	})
+	if err != nil {
+		s.writeFailure(w, err, c)
+		return
+	}
+	writeJSON(w, http.StatusOK, toHTTP(resp))
+}
+
+func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
+		if r.ContentLength > 0 {
+			return nil, invalid("a " + r.Method + " request has no body")
+		}
+		return nil, nil
+	}
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	var tooLarge *http.MaxBytesError
+	if errors.As(err, &tooLarge) {
+		return nil, &failure{
+			code: codes.InvalidArgument, reason: "BODY_TOO_LARGE", status: http.StatusRequestEntityTooLarge,
+			message: "the request's body is larger than 2 MiB",
+		}
+	}
+	if err != nil {
+		return nil, invalid("the request's body ended early")
+	}
+	return body, nil
+}
+
+func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		s.writeFailure(w, methodNotAllowed(http.MethodGet), nil)
+		return
+	}
+	ok, why := s.backend.Healthy()
+	if !ok {
+		writeJSON(w, http.StatusServiceUnavailable, map[string]any{"status": "unavailable", "reason": why})
+		return
+	}
+	writeJSON(w, http.StatusOK, map[string]any{"status": "ok"})
+}
+
+// serveMetrics and serveOpenAPI have no method of their own: the first is for
+// who checks the cluster, the second for everyone with an identity.
+func serveMetrics(s *Server, w http.ResponseWriter, r *http.Request, peer Peer) {
+	c, err := fsm.ParseCaller(peer.ID, s.cfg.TrustDomain)
+	if err != nil || c.Class != fsm.ClassAuditor && c.Class != fsm.ClassOperator {
+		s.writeFailure(w, errClass, nil)
+		return
+	}
+	gatherer := prometheus.Gatherer(s.cfg.Registry)
+	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP(w, r)
+}
+
+func serveOpenAPI(_ *Server, w http.ResponseWriter, _ *http.Request, _ Peer) {
+	w.Header().Set("Content-Type", "application/yaml")
+	_, _ = w.Write(openAPI)
+}
+
+func (s *Server) writeFailure(w http.ResponseWriter, err error, c *call) {
+	f := failureOf(err)
+	if allow := f.allow(); allow != "" {
+		w.Header().Set("Allow", allow)
+	}
+	if f.code == codes.ResourceExhausted || f.code == codes.Unavailable {
+		w.Header().Set("Retry-After", "1")
+	}
+	writeJSON(w, f.httpStatus(), map[string]any{"error": hexrv1.ToJSON(f.data(requestIDText(c)))})
+}
+
+func writeJSON(w http.ResponseWriter, status int, v any) {
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
+	_ = json.NewEncoder(w).Encode(v)
+}
+
+const allowPrefix = "allowed: "
+
+func methodNotAllowed(allow string) *failure {
+	return &failure{
+		code: codes.InvalidArgument, reason: "METHOD_NOT_ALLOWED", status: http.StatusMethodNotAllowed,
+		message: allowPrefix + allow,
+	}
+}
+
+// allow is the Allow header of a 405.
+func (f *failure) allow() string {
+	if f.status != http.StatusMethodNotAllowed {
+		return ""
+	}
+	return f.message[len(allowPrefix):]
+}
+
+// ndjson writes one JSON object a line, and flushes each.
+type ndjson struct{ w http.ResponseWriter }
+
+func (n *ndjson) write(v any) error {
+	if n.w.Header().Get("Content-Type") == "" {
+		n.w.Header().Set("Content-Type", "application/x-ndjson")
+		control := http.NewResponseController(n.w)
+		if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(noDeadline)); err != nil {
+			return err
+		}
+	}
+	if err := json.NewEncoder(n.w).Encode(v); err != nil {
+		return err
+	}
+	return http.NewResponseController(n.w).Flush()
+}

@@ -1,0 +1,111 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+
+	"buf.build/go/protovalidate"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/fsm"
+)
+
+// call is an authenticated, admitted call.
+type call struct {
+	peer      Peer
+	caller    fsm.Caller
+	method    *method
+	requestID [16]byte
+	traceID   []byte // 16 bytes or none
+}
+
+type callKey struct{}
+
+func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
+
+// metadata is what a transport knows of a call beside its message.
+type metadata struct {
+	requestID   []byte // 16 bytes or none
+	traceParent string
+}
+
+// invoke is the one path of every unary call of both transports: method table,
+// identity, class, expiry, limits, rules; then the handler.
+func (s *Server) invoke(ctx context.Context, peer Peer, known bool, name string, md metadata, req proto.Message,
+	handler func(context.Context, proto.Message) (proto.Message, error),
+) (resp proto.Message, c *call, err error) {
+	begin := time.Now()
+	defer func() { s.metrics.answered(name, err, time.Since(begin)) }()
+	c, err = s.admit(peer, known, name, md)
+	if err != nil {
+		return nil, c, err
+	}
+	if c.caller.Class != fsm.ClassNode {
+		done, err := s.limits.begin(c.peer.ID, s.backend.Store().Settings())
+		if err != nil {
+			return nil, c, err
+		}
+		defer done()
+	}
+	if err := s.validate(req); err != nil {
+		return nil, c, err
+	}
+	defer func() {
+		if recover() != nil {
+			s.log.Error("a handler panicked: this is a bug, please report it", "method", name)
+			resp, err = nil, errPanic
+		}
+	}()
+	resp, err = handler(context.WithValue(ctx, callKey{}, c), req)
+	return resp, c, err
+}
+
+// admit finds out who calls what, and whether its class may.
+func (s *Server) admit(peer Peer, known bool, name string, md metadata) (*call, error) {
+	m := s.methods[name]
+	if m == nil {
+		return nil, errMethod
+	}
+	if !known {
+		return nil, errUnauthenticated
+	}
+	caller, err := fsm.ParseCaller(peer.ID, s.cfg.TrustDomain)
+	if err != nil {
+		return nil, errUnauthenticated
+	}
+	c := &call{peer: peer, caller: caller, method: m, traceID: traceID(md.traceParent)}
+	if c.requestID, err = requestID(md.requestID); err != nil {
+		return nil, err
+	}
+	if !slices.Contains(m.classes, caller.Class) {
+		return c, s.refuseClass(c)
+	}
+	if !peer.NotAfter.After(time.Now()) {
+		return c, errExpired
+	}
+	return c, nil
+}
+
+// refuseClass refuses a caller of the wrong class. It has no row: the request
+// was not looked at.
+func (s *Server) refuseClass(*call) error { return errClass }
+
+// validate checks the rules in the proto. Messages without rules pass.
+func (s *Server) validate(req proto.Message) error {
+	if req == nil {
+		return nil
+	}
+	err := s.rules.Validate(req)
+	if err == nil {
+		return nil
+	}
+	var violations *protovalidate.ValidationError
+	if !errors.As(err, &violations) || len(violations.Violations) == 0 {
+		return errPanic
+	}
+	v := violations.Violations[0].Proto
+	return invalid(strings.TrimSpace(protovalidate.FieldPathString(v.GetField()) + ": " + v.GetMessage()))
+}

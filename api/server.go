@@ -1,0 +1,56 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"buf.build/go/protovalidate"
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// Config of a Server.
+type Config struct {
+	Backend     Backend
+	TrustDomain string
+	// PeerFromContext is who made a gRPC call; false: nobody that verified.
+	PeerFromContext func(context.Context) (Peer, bool)
+	Registry        *prometheus.Registry // nil: no metrics
+	Logger          *slog.Logger         // nil: no log
+}
+
+// Server is the API of a node.
+type Server struct {
+	cfg     Config
+	backend Backend
+	log     *slog.Logger
+	rules   protovalidate.Validator
+	limits  *limiter
+	metrics *metrics
+	methods map[string]*method
+}
+
+// New allocates.
+func New(c Config) (*Server, error) {
+	if c.Backend == nil || c.TrustDomain == "" || c.PeerFromContext == nil {
+		return nil, errors.New("api: backend, trust domain and peer are required")
+	}
+	if c.Logger == nil {
+		c.Logger = slog.New(slog.DiscardHandler)
+	}
+	if c.Registry == nil {
+		c.Registry = prometheus.NewRegistry()
+	}
+	rules, err := protovalidate.New()
+	if err != nil {
+		return nil, fmt.Errorf("api: validation rules: %w", err)
+	}
+	limits, err := newLimiter()
+	if err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	s := &Server{cfg: c, backend: c.Backend, log: c.Logger, rules: rules, limits: limits, metrics: newMetrics(c.Registry)}
+	s.methods = methodTable()
+	return s, nil
+}

@@ -1,0 +1,66 @@
+package api
+
+import (
+	"context"
+	"strconv"
+	"time"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
+)
+
+// put seals the value here: beyond this node it is bytes.
+func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutResponse, error) {
+	c := callOf(ctx)
+	value := seal.NewPlaintext(req.GetValue())
+	defer value.Wipe()
+	path, err := parsePath(req.GetPath())
+	if err != nil {
+		return nil, err
+	}
+	scope, err := fullScope(c, req.GetScope())
+	if err != nil {
+		return nil, err
+	}
+	if limit := s.backend.Store().Settings().GetValueMaxBytes(); uint64(value.Len()) > limit {
+		return nil, &failure{code: invalid("").code, reason: "VALUE_TOO_LARGE", status: 413,
+			message: "the value is larger than the cluster's limit of " + strconv.FormatUint(limit, 10) + " bytes"}
+	}
+	keys := s.backend.Keys()
+	record := fsm.RecordKey(keys, scope, path)
+	sealed, err := keys.SealValue(seal.ValueContext{Cluster: keys.ClusterID(), Record: record[:], RequestID: c.requestID}, value)
+	if err != nil {
+		return nil, err
+	}
+	expected := "any"
+	if req.ExpectedVersion != nil {
+		expected = strconv.FormatUint(req.GetExpectedVersion(), 10)
+	}
+	parts := append([]string{string(path), scope.String(), string(value.Reveal()), expected}, flatten(req.GetMetadata())...)
+	r, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
+		RequestDigest: s.requestDigest("put", parts...),
+		Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
+			Path: string(path), Scope: scope.String(), Sealed: sealed, Size: uint64(value.Len()),
+			ExpectedVersion: req.ExpectedVersion, Labels: req.GetMetadata(),
+		}},
+	}))
+	if err != nil {
+		return nil, err
+	}
+	w := r.GetWritten()
+	return &hexrv1.PutResponse{
+		Path: w.GetPath(), Version: w.GetVersion(), Scope: w.GetScope(), Replayed: replayed(r), CreatedAt: stamp(w.GetTime()),
+	}, nil
+}
+
+// stamp is a time of the FSM; 0 is unset.
+func stamp(ns int64) *timestamppb.Timestamp {
+	if ns == 0 {
+		return nil
+	}
+	return timestamppb.New(time.Unix(0, ns))
+}

@@ -1,0 +1,56 @@
+package hexrd
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+)
+
+// registerMetrics adds what the node knows of itself. No metric carries a path,
+// a scope or an identity.
+func (s *Server) registerMetrics() {
+	gauge := func(name, help string, value func() float64) {
+		s.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+			Namespace: "hexrd", Name: name, Help: help,
+		}, value))
+	}
+	gauge("raft_leader", "1 if this node leads.", func() float64 { return bit(s.leads()) })
+	gauge("raft_has_leader", "1 if this node knows a leader.", func() float64 {
+		leader, _ := s.node.Leader()
+		return bit(leader != "")
+	})
+	gauge("healthy", "1 if this node answers.", func() float64 { return bit(s.ready()) })
+	gauge("raft_term", "Term of raft.", func() float64 { return float64(s.node.Status().Term) })
+	gauge("raft_last_index", "Last index of the raft log.", func() float64 { return float64(s.node.Status().LastIndex) })
+	gauge("fsm_applied_index", "Index of the last entry in the store.", func() float64 {
+		return float64(s.node.Store().AppliedIndex())
+	})
+	gauge("fsm_time_seconds", "Time of the last entry, unix seconds.", func() float64 {
+		return float64(s.node.Store().Time()) / 1e9
+	})
+	gauge("audit_rows", "Rows in the audit tree.", func() float64 { return float64(s.node.Store().AuditSize()) })
+	gauge("members", "Servers in the raft configuration.", func() float64 {
+		return float64(len(s.node.Store().Configuration().GetServers()))
+	})
+	gauge("disk_free_ratio", "Share of the data directory's file system that is free.", func() float64 {
+		free, total := diskSpace(s.cfg.DataDir)
+		if total == 0 {
+			return 0
+		}
+		return float64(free) / float64(total)
+	})
+	gauge("svid_expiry_seconds", "When this node's SVID ends, unix seconds.", func() float64 {
+		svid, err := s.source.GetX509SVID()
+		if err != nil {
+			return 0
+		}
+		return float64(svid.Certificates[0].NotAfter.Unix())
+	})
+	s.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+}
+
+func bit(b bool) float64 {
+	if b {
+		return 1
+	}
+	return 0
+}

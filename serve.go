@@ -1,0 +1,137 @@
+package hexrd
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/hexrdev/hexrd/api"
+	"github.com/hexrdev/hexrd/cluster"
+)
+
+const (
+	headerTimeout = 10 * time.Second
+	bodyTimeout   = 30 * time.Second
+	idleTimeout   = 2 * time.Minute
+	maxHeader     = 32 << 10
+	drainTimeout  = 5 * time.Second
+)
+
+func (s *Server) listen(ctx context.Context) (err error) {
+	s.listener, err = cluster.Listen(ctx, cluster.Config{
+		Bind: s.cfg.bind(), Advertise: s.cfg.advertise(), TLS: s.tls, Admission: s.admission,
+		ClusterID: s.clusterID, Logger: s.log,
+	})
+	if err != nil {
+		return fmt.Errorf("listen: %w", err)
+	}
+	return nil
+}
+
+// serve answers gRPC and HTTP on the listener, and the admin socket.
+func (s *Server) serve() (err error) {
+	s.api, err = api.New(api.Config{
+		Backend: backend{s}, TrustDomain: s.td.Name(), PeerFromContext: peerFromContext, Logger: s.log, Registry: s.registry,
+	})
+	if err != nil {
+		return fmt.Errorf("open api: %w", err)
+	}
+	s.registerMetrics()
+	s.grpc = grpc.NewServer(append(s.api.GRPCOptions(),
+		grpc.Creds(cluster.Credentials()),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+	)...)
+	s.api.RegisterGRPC(s.grpc)
+	cluster.RegisterPeer(s.grpc, replica{s})
+	s.http = &http.Server{
+		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		MaxHeaderBytes: maxHeader, ConnContext: withPeer,
+		ErrorLog: slog.NewLogLogger(constantHandler{s.log}, slog.LevelDebug),
+	}
+	s.own(func(context.Context) { s.ended(s.grpc.Serve(s.listener.GRPC())) })
+	s.own(func(context.Context) { s.ended(s.http.Serve(s.listener.HTTP())) })
+	if s.cfg.AdminSocket != "" {
+		if s.admin, err = openAdmin(s.cfg.AdminSocket, s); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ended reports a server that stopped while it should serve.
+func (s *Server) ended(err error) {
+	if err == nil || errors.Is(err, http.ErrServerClosed) || errors.Is(err, grpc.ErrServerStopped) || s.ctx.Err() != nil {
+		return
+	}
+	s.fail(fmt.Errorf("serve: %w", err))
+}
+
+// stopServing lets what is being answered finish, for a bounded time.
+func (s *Server) stopServing(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
+	defer cancel()
+	if s.admin != nil {
+		s.admin.close()
+	}
+	if s.http != nil {
+		if s.http.Shutdown(ctx) != nil {
+			_ = s.http.Close()
+		}
+	}
+	if s.grpc != nil {
+		done := make(chan struct{})
+		go func() {
+			defer close(done)
+			s.grpc.GracefulStop()
+		}()
+		select {
+		case <-done:
+		case <-ctx.Done():
+			s.grpc.Stop()
+			<-done
+		}
+	}
+}
+
+// peerFromContext is who called over gRPC.
+func peerFromContext(ctx context.Context) (api.Peer, bool) {
+	p, ok := cluster.PeerFromContext(ctx)
+	if !ok || p.ID == "" {
+		return api.Peer{}, false
+	}
+	return api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}, true
+}
+
+// withPeer gives the requests of an HTTP connection its verified peer.
+func withPeer(ctx context.Context, c net.Conn) context.Context {
+	conn, ok := c.(*cluster.Conn)
+	if !ok {
+		return ctx
+	}
+	p := conn.Peer()
+	return api.WithPeer(ctx, api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: c.RemoteAddr().String()})
+}
+
+// constantHandler passes that a library logged something, never what: net/http's
+// lines hold addresses, URLs and TLS errors.
+type constantHandler struct{ log *slog.Logger }
+
+func (h constantHandler) Enabled(ctx context.Context, l slog.Level) bool {
+	return h.log.Enabled(ctx, l)
+}
+
+func (h constantHandler) Handle(ctx context.Context, r slog.Record) error {
+	h.log.LogAttrs(ctx, r.Level, "the HTTP server reported a problem with a connection")
+	return nil
+}
+
+func (h constantHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
+func (h constantHandler) WithGroup(string) slog.Handler      { return h }
