@@ -1,0 +1,122 @@
+package client
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	mathrand "math/rand/v2"
+	"sync/atomic"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/credentials"
+	"google.golang.org/grpc/keepalive"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+)
+
+const (
+	maxMessage  = 16 << 20
+	firstPause  = 20 * time.Millisecond
+	maxPause    = 500 * time.Millisecond
+	dialTimeout = 3 * time.Second
+)
+
+// Client talks to a cluster. It is safe for concurrent use.
+type Client struct {
+	cfg    Config
+	source source
+	nodes  []*grpc.ClientConn
+	at     atomic.Uint32 // the node that answered last
+}
+
+// Dial gets an identity and prepares connections; it makes none yet. ctx bounds
+// Dial alone.
+func Dial(ctx context.Context, c Config) (*Client, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	c = c.withDefaults()
+	src, err := openSource(ctx, c)
+	if err != nil {
+		return nil, err
+	}
+	tlsCfg, err := tlsConfig(src)
+	if err != nil {
+		return nil, errors.Join(err, src.Close())
+	}
+	cl := &Client{cfg: c, source: src}
+	for _, addr := range c.addrs() {
+		conn, err := grpc.NewClient("passthrough:///"+addr,
+			grpc.WithTransportCredentials(credentials.NewTLS(tlsCfg)),
+			grpc.WithConnectParams(grpc.ConnectParams{
+				Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
+				MinConnectTimeout: dialTimeout,
+			}),
+			grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 20 * time.Second, Timeout: 5 * time.Second}),
+			grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+			grpc.WithDisableServiceConfig(),
+		)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("dial %s: %w", addr, err), cl.Close())
+		}
+		cl.nodes = append(cl.nodes, conn)
+	}
+	cl.at.Store(mathrand.Uint32N(uint32(len(cl.nodes))))
+	return cl, nil
+}
+
+// Close ends all connections.
+func (c *Client) Close() error {
+	errs := []error{c.source.Close()}
+	for _, n := range c.nodes {
+		errs = append(errs, n.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// call tries nodes until one answers for good, the budget is used up, or ctx
+// ends.
+func call[R any](ctx context.Context, c *Client, do func(context.Context, grpc.ClientConnInterface) (R, error)) (R, error) {
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
+		defer cancel()
+	}
+	pause := firstPause
+	for try := 0; ; try++ {
+		at := c.at.Load()
+		resp, err := attempt(ctx, c, c.nodes[at], do)
+		if err == nil || !retriable(err) || ctx.Err() != nil || try >= c.cfg.Retries {
+			return resp, err
+		}
+		c.at.CompareAndSwap(at, (at+1)%uint32(len(c.nodes)))
+		if try < len(c.nodes)-1 {
+			continue // the others first, at once
+		}
+		select {
+		case <-time.After(pause/2 + mathrand.N(pause)):
+			pause = min(2*pause, maxPause)
+		case <-ctx.Done():
+			return resp, err
+		}
+	}
+}
+
+func attempt[R any](ctx context.Context, c *Client, node *grpc.ClientConn, do func(context.Context, grpc.ClientConnInterface) (R, error)) (R, error) {
+	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+	defer cancel()
+	resp, err := do(ctx, node)
+	return resp, fromStatus(err)
+}
+
+func vault(conn grpc.ClientConnInterface) hexrv1.VaultClient { return hexrv1.NewVaultClient(conn) }
+
+// newRequestID is made once for a mutation, and kept over its retries.
+func newRequestID() ([]byte, error) {
+	id := make([]byte, 16)
+	_, err := rand.Read(id)
+	return id, err
+}

@@ -1,0 +1,140 @@
+package dev
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"time"
+
+	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
+	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
+	"github.com/spiffe/go-spiffe/v2/spiffeid"
+	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+)
+
+const maxSVIDTTL = 24 * time.Hour
+
+// mintRequest asks the supervisor for an SVID.
+type mintRequest struct {
+	ID  string        `json:"id"`
+	TTL time.Duration `json:"ttl"` // nanoseconds; 0: the cluster's default
+}
+
+// minted is the answer: everything as PEM, and the JWT bundle as JWKS.
+type minted struct {
+	Certs  []byte `json:"certs"`
+	Key    []byte `json:"key"`
+	Bundle []byte `json:"bundle"`
+	JWKS   []byte `json:"jwks"`
+}
+
+// MintServer gives SVIDs of the CA to the other verbs of `hexrd dev`.
+type MintServer struct {
+	server *http.Server
+	done   chan struct{}
+}
+
+// ServeMint serves on a unix socket of mode 0600.
+func ServeMint(socket string, ca *CA, ttl time.Duration, log *slog.Logger) (*MintServer, error) {
+	l, err := listenPrivate(socket)
+	if err != nil {
+		return nil, err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("POST /mint", answer(func(_ context.Context, r mintRequest) (minted, error) {
+		return mint(ca, r, ttl)
+	}))
+	m := &MintServer{done: make(chan struct{}), server: &http.Server{
+		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+	}}
+	go func() {
+		defer close(m.done)
+		_ = m.server.Serve(l)
+	}()
+	return m, nil
+}
+
+// Close ends the server and waits.
+func (m *MintServer) Close() error {
+	err := m.server.Close()
+	<-m.done
+	return err
+}
+
+func mint(ca *CA, r mintRequest, ttl time.Duration) (minted, error) {
+	id, err := ParseID(ca.td, r.ID)
+	if err != nil {
+		return minted{}, err
+	}
+	if r.TTL < 0 || r.TTL > maxSVIDTTL {
+		return minted{}, fmt.Errorf("a dev SVID lives at most %s", maxSVIDTTL)
+	}
+	if r.TTL > 0 {
+		ttl = r.TTL
+	}
+	svid, err := ca.Mint(id, ttl, false)
+	if err != nil {
+		return minted{}, err
+	}
+	var out minted
+	if out.Certs, out.Key, err = svid.Marshal(); err != nil {
+		return minted{}, err
+	}
+	if out.Bundle, err = ca.X509Bundle().Marshal(); err != nil {
+		return minted{}, err
+	}
+	out.JWKS, err = ca.JWTBundle().Marshal()
+	return out, err
+}
+
+// issuer returns what ServeWorkload wants, from the supervisor of a directory.
+func issuer(dir, id string, ttl time.Duration) (func(context.Context) (Issued, error), error) {
+	socket, err := socketPath(dir, mintSocket)
+	if err != nil {
+		return nil, err
+	}
+	c := &Control{socket: socket, http: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
+		DisableKeepAlives: true,
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+		},
+	}}}
+	return func(ctx context.Context) (Issued, error) {
+		var m minted
+		if err := c.call(ctx, http.MethodPost, "/mint", mintRequest{id, ttl}, &m); err != nil {
+			return Issued{}, err
+		}
+		return m.issued()
+	}, nil
+}
+
+func (m minted) issued() (Issued, error) {
+	svid, err := x509svid.Parse(m.Certs, m.Key)
+	if err != nil {
+		return Issued{}, err
+	}
+	td := svid.ID.TrustDomain()
+	x509b, err1 := x509bundle.Parse(td, m.Bundle)
+	jwtb, err2 := jwtbundle.Parse(td, m.JWKS)
+	return Issued{svid, x509b, jwtb}, errors.Join(err1, err2)
+}
+
+// serveIdentity serves an identity of the cluster from this process.
+func (c *Cluster) serveIdentity(ctx context.Context, path, socketName string, node bool) (*WorkloadServer, error) {
+	id, err := spiffeid.FromPath(c.td, path)
+	if err != nil {
+		return nil, err
+	}
+	socket, err := socketPath(c.cfg.Dir, socketName)
+	if err != nil {
+		return nil, err
+	}
+	return ServeWorkload(ctx, socket, func(context.Context) (Issued, error) {
+		svid, err := c.ca.Mint(id, c.cfg.ttl(), node)
+		return Issued{svid, c.ca.X509Bundle(), c.ca.JWTBundle()}, err
+	}, c.log)
+}
