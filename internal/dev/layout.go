@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -33,3 +34,24 @@ func (l Layout) data(id string) string { return filepath.Join(l.node(id), "data"
 func (l Layout) wrapperKey(id string) string { return filepath.Join(l.node(id), "wrapper.key") }
 func (l Layout) log(id string) string        { return filepath.Join(l.node(id), "node.log") }
 func (l Layout) token(id string) string      { return filepath.Join(l.node(id), "join-token") }
+
+// Remove removes the directory of a dev cluster that does not run, and refuses
+// one that is something else.
+func Remove(dir string) error {
+	l := Layout{dir}
+	if _, err := os.Stat(dir); errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if _, err := os.Stat(l.ca()); err != nil {
+		entries, err := os.ReadDir(dir)
+		if err != nil || len(entries) > 0 {
+			return fmt.Errorf("%s is not the directory of a dev cluster: use another --dir", dir)
+		}
+	}
+	lock, err := lockDir(l.lock())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	return os.RemoveAll(dir)
+}

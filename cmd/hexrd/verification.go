@@ -1,0 +1,102 @@
+package main
+
+import (
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/audit"
+	"github.com/hexrdev/hexrd/client"
+)
+
+// verification is one run of `hexrd audit verify`.
+type verification struct {
+	allowMissing bool
+	before       *audit.Checkpoint // seen before, or nil
+
+	verifier *audit.Verifier
+	now      audit.Checkpoint
+	agree    []string // nodes
+	absent   []string
+}
+
+func (v *verification) load(file string) error {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return fmt.Errorf("read checkpoint: %w", err)
+	}
+	c, err := audit.ParseCheckpoint(string(text))
+	if err != nil {
+		return fmt.Errorf("checkpoint %s: %w", file, err)
+	}
+	v.before = &c
+	return nil
+}
+
+func (v *verification) run(ctx context.Context, c *client.Client) error {
+	var sizes []uint64
+	if v.before != nil {
+		sizes = []uint64{v.before.Size}
+	}
+	if err := c.AuditVerify(ctx, sizes, v.header, func(row []byte) error { return v.verifier.Add(row) }); err != nil {
+		return fmt.Errorf("audit verify: %w", err)
+	}
+	root, err := v.verifier.Finish()
+	if err != nil {
+		return fmt.Errorf("audit verify: %w", err)
+	}
+	v.now.Root = root
+	if v.verifier.Rows != v.now.Size {
+		return fmt.Errorf("audit verify: %d rows came, %d were promised", v.verifier.Rows, v.now.Size)
+	}
+	if len(v.absent) > 0 && !v.allowMissing {
+		return fmt.Errorf("audit verify: no root from %q: is the node down? (--allow-missing goes on without)", v.absent)
+	}
+	return nil
+}
+
+// header begins anew: a client that moves on to another node starts over.
+func (v *verification) header(h *hexrv1.VerifyHeader) error {
+	v.verifier, v.agree, v.absent = audit.NewVerifier(), nil, nil
+	if len(h.GetClusterId()) != 16 {
+		return errors.New("audit verify: the node names no cluster")
+	}
+	v.now = audit.Checkpoint{Cluster: [16]byte(h.GetClusterId()), Size: h.GetSize(), RaftIndex: h.GetRaftIndex()}
+	for _, r := range h.GetRoots() {
+		if len(r.GetRoot()) != 32 {
+			v.absent = append(v.absent, r.GetNode())
+			continue
+		}
+		v.verifier.Expect(r.GetNode(), r.GetSize(), [32]byte(r.GetRoot()))
+		if !slices.Contains(v.agree, r.GetNode()) {
+			v.agree = append(v.agree, r.GetNode())
+		}
+	}
+	if v.before == nil {
+		return nil
+	}
+	if v.before.Cluster != v.now.Cluster {
+		return errors.New("audit verify: the checkpoint is of another cluster")
+	}
+	if v.before.Size > v.now.Size {
+		return fmt.Errorf("audit verify: %d rows were seen before, the cluster has %d: rows are lost", v.before.Size, v.now.Size)
+	}
+	v.verifier.Expect("the checkpoint", v.before.Size, v.before.Root)
+	return nil
+}
+
+func (v *verification) show(o output) error {
+	slices.Sort(v.agree)
+	if o.json {
+		return o.object(map[string]any{
+			"size": v.now.Size, "root": hex.EncodeToString(v.now.Root[:]), "raft_index": v.now.RaftIndex,
+			"cluster_id": hex.EncodeToString(v.now.Cluster[:]), "nodes": v.agree, "missing": v.absent,
+		})
+	}
+	_, err := fmt.Fprintf(o.w, "verified %d rows; root %x; %d nodes agree %q\n", v.now.Size, v.now.Root, len(v.agree), v.agree)
+	return err
+}
