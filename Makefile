@@ -1,11 +1,56 @@
 .DEFAULT_GOAL := help
 
+GO ?= go
+TOOLS := $(CURDIR)/bin
+
+# Versions of the tools that the checks run; they are no dependencies of the module.
+GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
+
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-8s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-10s %s\n", $$1, $$2 }'
+
+.PHONY: build
+build: ## Build bin/hexrd
+	$(GO) build -o $(TOOLS)/hexrd ./cmd/hexrd
+
+.PHONY: demo
+demo: build ## Build, and show the main job on a three-node cluster
+	$(TOOLS)/hexrd dev tour
 
 .PHONY: test
-test: ## Run everything that CI runs
-	go build ./...
-	go vet ./...
-	go test -race ./...
+test: vet build ## Run everything that CI runs
+	$(GO) test -race ./...
+	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
+
+.PHONY: vet
+vet: ## Check the code without running it
+	$(GO) vet ./...
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo "run gofmt -w"; exit 1; }
+
+.PHONY: lint
+lint: ## Run golangci-lint (needs the Go module proxy)
+	$(GO) run $(GOLANGCI_LINT) run
+
+.PHONY: vuln
+vuln: ## Run govulncheck (needs its vulnerability database)
+	$(GO) run $(GOVULNCHECK) ./...
+
+.PHONY: fuzz
+fuzz: ## Fuzz every decoder for a minute each
+	./fuzz.sh
+
+.PHONY: bench
+bench: ## Run the benchmarks
+	$(GO) test -run '^$$' -bench . ./...
+
+.PHONY: proto
+proto: ## Generate the code of all protos (needs protoc)
+	$(GO) build -o $(TOOLS)/ google.golang.org/protobuf/cmd/protoc-gen-go google.golang.org/grpc/cmd/protoc-gen-go-grpc
+	rules=$$($(GO) mod download -json $(PROTOVALIDATE) | sed -n 's/.*"Dir": "\(.*\)".*/\1/p')/proto/protovalidate; \
+	for dir in seal/sealpb fsm/fsmpb node/nodepb cluster/clusterpb api/hexr/v1; do \
+		PATH=$(TOOLS):$$PATH protoc -I . -I $$rules --go_out=. --go_opt=paths=source_relative \
+			--go-grpc_out=. --go-grpc_opt=paths=source_relative $$dir/*.proto || exit 1; \
+	done

@@ -234,38 +234,3 @@ func (l *Listener) closeIf(unfit func(*Conn) bool) {
 		}
 	}
 }
-
-// queue is the net.Listener of one protocol.
-type queue struct {
-	l     *Listener
-	conns chan *Conn
-}
-
-const queueLength = 128
-
-func newQueue(l *Listener) *queue { return &queue{l, make(chan *Conn, queueLength)} }
-
-// hand passes a connection to who accepts; it closes it when nobody does.
-func (q *queue) hand(c *Conn) {
-	select {
-	case q.conns <- c:
-	case <-q.l.done:
-		_ = c.Close()
-	case <-time.After(q.l.cfg.Limits.HandshakeTimeout):
-		_ = c.Close()
-	}
-}
-
-func (q *queue) Accept() (net.Conn, error) {
-	select {
-	case c := <-q.conns:
-		return c, nil
-	case <-q.l.done:
-		return nil, net.ErrClosed
-	}
-}
-
-// Close does nothing: the port and its connections are the Listener's.
-func (q *queue) Close() error { return nil }
-
-func (q *queue) Addr() net.Addr { return q.l.Addr() }

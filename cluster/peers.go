@@ -102,6 +102,7 @@ func (p *Peers) ready(ctx context.Context, t target) (clusterpb.PeerClient, erro
 	}
 	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
+	tried := false
 	for {
 		state := c.GetState()
 		switch state {
@@ -109,15 +110,14 @@ func (p *Peers) ready(ctx context.Context, t target) (clusterpb.PeerClient, erro
 			return clusterpb.NewPeerClient(c), nil
 		case connectivity.Idle:
 			c.Connect()
+		case connectivity.Connecting:
+			tried = true
 		case connectivity.TransientFailure:
+			if tried {
+				return nil, unavailable("the node does not answer")
+			}
+			tried = true
 			c.ResetConnectBackoff()
-			if ctx.Err() == nil && !c.WaitForStateChange(ctx, state) {
-				return nil, unavailable("the node does not answer")
-			}
-			if c.GetState() == connectivity.TransientFailure {
-				return nil, unavailable("the node does not answer")
-			}
-			continue
 		case connectivity.Shutdown:
 			return nil, unavailable("the connection was closed")
 		}

@@ -20,8 +20,10 @@ func (n *Node) housekeep(ctx context.Context) {
 	tick := time.NewTicker(n.cfg.Limits.IdleEvery / 2)
 	defer tick.Stop()
 	for {
+		elected := n.leader.wait()
 		select {
 		case <-tick.C:
+		case <-elected: // a cluster that was down begins with the time of now
 		case <-ctx.Done():
 			return
 		}

@@ -56,6 +56,9 @@ func serveControl(socket string, c *Cluster) (*control, error) {
 	mux.HandleFunc("GET /nodes", answer(func(ctx context.Context, _ struct{}) ([]NodeInfo, error) {
 		return c.Nodes(ctx), nil
 	}))
+	mux.HandleFunc("GET /ready", answer(func(context.Context, struct{}) ([]NodeInfo, error) {
+		return c.describeAll(), nil
+	}))
 	mux.HandleFunc("POST /signal", answer(func(ctx context.Context, r signalRequest) (NodeInfo, error) {
 		return c.Signal(ctx, r.Node, r.Signal)
 	}))
@@ -126,7 +129,7 @@ func Find(ctx context.Context, dir string) (*Control, error) {
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
 	for {
-		if _, err := c.Nodes(ctx); err == nil {
+		if _, err := c.Ready(ctx); err == nil {
 			return c, nil
 		}
 		select {
@@ -135,6 +138,12 @@ func Find(ctx context.Context, dir string) (*Control, error) {
 			return nil, ErrNotRunning
 		}
 	}
+}
+
+// Ready lists the cluster's nodes without their roles, which costs nothing.
+func (c *Control) Ready(ctx context.Context) ([]NodeInfo, error) {
+	var nodes []NodeInfo
+	return nodes, c.call(ctx, http.MethodGet, "/ready", nil, &nodes)
 }
 
 // Nodes lists the cluster's nodes.

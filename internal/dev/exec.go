@@ -41,7 +41,7 @@ func Exec(ctx context.Context, c ExecConfig) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	nodes, err := control.Nodes(ctx)
+	nodes, err := control.Ready(ctx)
 	if err != nil {
 		return 0, err
 	}

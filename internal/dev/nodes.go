@@ -10,15 +10,21 @@ const rolesTimeout = 3 * time.Second
 // Nodes describes all nodes in the order in which they were added.
 func (c *Cluster) Nodes(ctx context.Context) []NodeInfo {
 	roles := c.roles(ctx)
+	infos := c.describeAll()
+	for i := range infos {
+		if infos[i].State == "running" {
+			infos[i].Role = roles[infos[i].ID]
+		}
+	}
+	return infos
+}
+
+func (c *Cluster) describeAll() []NodeInfo {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	infos := make([]NodeInfo, 0, len(c.state.Nodes))
 	for _, n := range c.state.Nodes {
-		info := c.describe(c.nodes[n.ID])
-		if info.State == "running" {
-			info.Role = roles[n.ID]
-		}
-		infos = append(infos, info)
+		infos = append(infos, c.describe(c.nodes[n.ID]))
 	}
 	return infos
 }
