@@ -25,7 +25,10 @@ type gather struct {
 	n     *Node
 	queue chan *item
 	slots chan struct{}
-	stamp int64 // of the last entry; only run uses it
+	// Only run uses these.
+	stamp int64      // of the last entry
+	raft  *raft.Raft // that this node has caught up with, as leader of term
+	term  uint64
 }
 
 func newGather(n *Node) *gather {
@@ -50,6 +53,11 @@ func (g *gather) run(ctx context.Context) {
 // apply validates, stamps and appends one entry, and leaves the waiting to a
 // goroutine that gives the slot back.
 func (g *gather) apply(batch []*item) {
+	if err := g.catchUp(); err != nil {
+		<-g.slots
+		g.answer(batch, nil, nil, decided{err: err})
+		return
+	}
 	entry, valid := g.entry(batch)
 	err := g.n.clock.check()
 	if err != nil {
@@ -75,6 +83,26 @@ func (g *gather) apply(batch []*item) {
 		d.time = entry.GetTime()
 		g.answer(batch, valid, d.results, d)
 	})
+}
+
+// catchUp waits, once in each term, until this node's store holds everything
+// that was committed before it led: what it validates with, and the time that it
+// goes on from, are in there.
+func (g *gather) catchUp() error {
+	r := g.n.raft.Load()
+	term := r.CurrentTerm()
+	if r == g.raft && term == g.term {
+		return nil
+	}
+	if err := r.Barrier(enqueueTimeout).Error(); err != nil {
+		id, addr := g.n.Leader()
+		return &NotLeaderError{id, addr}
+	}
+	if r.State() != raft.Leader || r.CurrentTerm() != term {
+		return &NotLeaderError{}
+	}
+	g.raft, g.term = r, term
+	return nil
 }
 
 // entry builds the next entry from the accesses that are valid. valid tells

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/metadb"
 	"go.etcd.io/bbolt"
 )
 
@@ -56,14 +57,24 @@ func openLog(dir, want string, h hclogAdapter) (rawLog, string, error) {
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return nil, "", fmt.Errorf("open raft log: %w", err)
 		}
-		s, err := wal.Open(path, wal.WithLogger(h.logger()))
+		meta := &metadb.BoltMetaDB{}
+		s, err := wal.Open(path, wal.WithLogger(h.logger()), wal.WithMetaStore(meta))
 		if err != nil {
-			return nil, "", fmt.Errorf("open raft log: %w", err)
+			return nil, "", errors.Join(fmt.Errorf("open raft log: %w", err), meta.Close())
 		}
-		return s, kind, nil
+		return walLog{s, meta}, kind, nil
 	}
 	return nil, "", fmt.Errorf("%w: %q is unknown, use bolt or wal", ErrLogStore, kind)
 }
+
+// walLog closes the log's meta database too: raft-wal 0.4.0 leaves it open and
+// locked, and a second Open in the same process would wait for ever.
+type walLog struct {
+	*wal.WAL
+	meta io.Closer
+}
+
+func (w walLog) Close() error { return errors.Join(w.WAL.Close(), w.meta.Close()) }
 
 func openBolt(path string) (*raftboltdb.BoltStore, error) {
 	return raftboltdb.New(raftboltdb.Options{

@@ -125,10 +125,13 @@ func (n *Node) open(ctx context.Context) error {
 
 func (n *Node) openStores(ctx context.Context) (err error) {
 	h := hclogAdapter{n.log}
-	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, h); err != nil {
+	if _, err = logKind(n.cfg.Dir, n.cfg.LogStore); err != nil {
 		return err
 	}
-	if n.stable, err = openStable(n.cfg.Dir); err != nil {
+	if n.stable, err = openStable(n.cfg.Dir); err != nil { // first: its lock tells of another process
+		return err
+	}
+	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, h); err != nil {
 		return err
 	}
 	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.fail}

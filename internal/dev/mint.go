@@ -2,6 +2,8 @@ package dev
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -137,4 +139,14 @@ func (c *Cluster) serveIdentity(ctx context.Context, path, socketName string, no
 		svid, err := c.ca.Mint(id, c.cfg.ttl(), node)
 		return Issued{svid, c.ca.X509Bundle(), c.ca.JWTBundle()}, err
 	}, c.log)
+}
+
+// Serve serves an identity (see ParseID) from this process, for clients in it.
+func (c *Cluster) Serve(ctx context.Context, id string) (*WorkloadServer, error) {
+	parsed, err := ParseID(c.td, id)
+	if err != nil {
+		return nil, err
+	}
+	sum := sha256.Sum256([]byte(parsed.String()))
+	return c.serveIdentity(ctx, parsed.Path(), "id-"+hex.EncodeToString(sum[:6])+".sock", false)
 }

@@ -1,0 +1,293 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/client"
+	"github.com/hexrdev/hexrd/internal/dev"
+)
+
+// asProgram makes the test binary behave as hexrd itself: the nodes of these
+// tests are real processes of it.
+const asProgram = "HEXRD_TEST_PROGRAM"
+
+func TestMain(m *testing.M) {
+	if os.Getenv(asProgram) != "" {
+		main()
+	}
+	if err := os.Setenv(asProgram, "1"); err != nil {
+		panic(err)
+	}
+	os.Exit(m.Run())
+}
+
+// count is how much a test does: little in `make test`, HEXRD_OPERATIONS by hand.
+func count(t *testing.T, few int) int {
+	t.Helper()
+	if s := os.Getenv("HEXRD_OPERATIONS"); s != "" {
+		n, err := strconv.Atoi(s)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	return few
+}
+
+func startCluster(t *testing.T, store string) (*dev.Cluster, string) {
+	t.Helper()
+	dir := t.TempDir()
+	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store})
+	if err != nil {
+		logs(t, dir)
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Close(); err != nil {
+			t.Error(err)
+		}
+		if t.Failed() {
+			logs(t, dir)
+		}
+	})
+	return c, dir
+}
+
+func logs(t *testing.T, dir string) {
+	files, _ := filepath.Glob(filepath.Join(dir, "nodes", "*", "node.log"))
+	for _, f := range files {
+		data, _ := os.ReadFile(f)
+		t.Logf("%s:\n%s", f, data[max(0, len(data)-8000):])
+	}
+}
+
+func dialAs(t *testing.T, c *dev.Cluster, id string, addrs ...string) *client.Client {
+	t.Helper()
+	w, err := c.Serve(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	return dialWith(t, w, addrs)
+}
+
+func dialWith(t *testing.T, w *dev.WorkloadServer, addrs []string) *client.Client {
+	t.Helper()
+	cl, err := client.Dial(t.Context(), client.Config{Addrs: addrs, Socket: w.Address(), Timeout: 40 * time.Second, Retries: 200})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = cl.Close() })
+	return cl
+}
+
+// TestNeverStale puts through one node and gets through another straight after.
+func TestNeverStale(t *testing.T) {
+	c, _ := startCluster(t, "bolt")
+	w, err := c.Serve(t.Context(), "acme/reader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	var nodes []*client.Client
+	for _, addr := range c.Addresses() {
+		nodes = append(nodes, dialWith(t, w, []string{addr}))
+	}
+	for i := range count(t, 300) {
+		want := strconv.Itoa(i)
+		if _, err := nodes[i%3].Put(t.Context(), "k", []byte(want), client.PutOptions{}); err != nil {
+			t.Fatalf("put %d: %v", i, err)
+		}
+		got, err := nodes[(i+1+i/3%2)%3].Get(t.Context(), "k")
+		if err != nil || got.Text() != want {
+			t.Fatalf("get %d: stale or failed: %v", i, err)
+		}
+	}
+}
+
+// writer is one agent that writes and reads its own paths through all nodes, and
+// knows what it must read.
+type writer struct {
+	id    string
+	cl    *client.Client
+	acked map[string]uint64 // path to version
+	gets  map[string]int
+}
+
+func (w *writer) step(ctx context.Context, i int) error {
+	path := fmt.Sprintf("keys/%d", i%7)
+	if i%2 == 0 {
+		resp, err := w.cl.Put(ctx, path, []byte(fmt.Sprintf("value-%s-%d", path, i)), client.PutOptions{})
+		if err != nil {
+			return fmt.Errorf("put: %w", err)
+		}
+		if resp.GetVersion() != w.acked[path]+1 {
+			return fmt.Errorf("put: version %d after %d: lost or applied twice", resp.GetVersion(), w.acked[path])
+		}
+		w.acked[path] = resp.GetVersion()
+		return nil
+	}
+	got, err := w.cl.Get(ctx, path)
+	switch {
+	case errors.Is(err, client.ErrNotFound) && w.acked[path] == 0:
+		return nil
+	case err != nil:
+		return fmt.Errorf("get: %w", err)
+	case got.Version != w.acked[path]:
+		return fmt.Errorf("get: version %d, acknowledged %d: stale or lost", got.Version, w.acked[path])
+	}
+	w.gets[path]++
+	return nil
+}
+
+// TestKillsLoseNothing runs agents against three nodes that are killed and
+// started again all the while.
+func TestKillsLoseNothing(t *testing.T) {
+	for _, store := range []string{"bolt", "wal"} {
+		t.Run(store, func(t *testing.T) { killsLoseNothing(t, store, count(t, 1200)) })
+	}
+}
+
+func killsLoseNothing(t *testing.T, store string, operations int) {
+	const agents = 8
+	c, dir := startCluster(t, store)
+	var writers []*writer
+	for i := range agents {
+		id := fmt.Sprintf("acme/agent-%d", i)
+		writers = append(writers, &writer{id: id, cl: dialAs(t, c, id, c.Addresses()...), acked: map[string]uint64{}, gets: map[string]int{}})
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var done atomic.Int64
+	var wg sync.WaitGroup
+	for _, w := range writers {
+		wg.Add(1)
+		go func() {
+			defer wg.Done()
+			for i := range operations / agents {
+				if err := w.step(ctx, i); err != nil {
+					t.Errorf("%s, operation %d: %v", w.id, i, err)
+					stop()
+					return
+				}
+				done.Add(1)
+			}
+		}()
+	}
+	finished := make(chan struct{})
+	go func() { wg.Wait(); close(finished) }()
+	kills := killAll(t, c, finished)
+	t.Logf("%d operations, %d kills", done.Load(), kills)
+	if t.Failed() {
+		return
+	}
+	checkAudit(t, c, writers)
+	checkNothingReadable(t, dir)
+}
+
+// killAll kills a node and starts it again, one after the other, until the work
+// is finished; at least twice.
+func killAll(t *testing.T, c *dev.Cluster, finished <-chan struct{}) int {
+	kills := 0
+	for {
+		select {
+		case <-finished:
+			if kills >= 2 {
+				return kills
+			}
+		default:
+		}
+		victim := []string{"n1", "n2", "n3", "leader"}[rand.IntN(4)]
+		n, err := c.Signal(t.Context(), victim, "KILL")
+		if err != nil {
+			if victim == "leader" {
+				continue // an election is under way
+			}
+			t.Error(err)
+			<-finished
+			return kills
+		}
+		kills++
+		if _, err := c.StartNode(t.Context(), n.ID); err != nil {
+			t.Error(err)
+			<-finished
+			return kills
+		}
+	}
+}
+
+// checkAudit finds exactly one granted row for each acknowledged put, at least
+// one for each get, and the same root on all nodes.
+func checkAudit(t *testing.T, c *dev.Cluster, writers []*writer) {
+	t.Helper()
+	auditor := dialAs(t, c, "/hexr/auditor/test", c.Addresses()...)
+	for _, w := range writers {
+		id := "spiffe://" + c.TrustDomain() + "/agent/" + w.id + "/main"
+		puts, gets := map[string]map[uint64]int{}, map[string]int{}
+		for r, err := range auditor.AuditQuery(t.Context(), &hexrv1.QueryRequest{Caller: id, Outcome: "granted", PageSize: 1000}) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			switch r.GetOperation() {
+			case "put":
+				if puts[r.GetPath()] == nil {
+					puts[r.GetPath()] = map[uint64]int{}
+				}
+				puts[r.GetPath()][r.GetVersion()]++
+			case "get":
+				gets[r.GetPath()]++
+			}
+		}
+		for path, acked := range w.acked {
+			for v := uint64(1); v <= acked; v++ {
+				if puts[path][v] != 1 {
+					t.Errorf("%s: version %d of %s has %d granted rows", w.id, v, path, puts[path][v])
+				}
+			}
+			if gets[path] < w.gets[path] {
+				t.Errorf("%s: %d gets of %s were answered, %d have rows", w.id, w.gets[path], path, gets[path])
+			}
+		}
+	}
+	v := &verification{}
+	if err := v.run(t.Context(), auditor); err != nil || len(v.agree) != 3 {
+		t.Errorf("verify: %v, %d nodes agree", err, len(v.agree))
+	}
+}
+
+// checkNothingReadable is grep -ra over data and logs.
+func checkNothingReadable(t *testing.T, dir string) {
+	t.Helper()
+	err := filepath.WalkDir(filepath.Join(dir, "nodes"), func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
+		for _, s := range []string{"value-keys", "keys/1", "acme/agent-", "/agent/acme"} {
+			if bytes.Contains(data, []byte(s)) {
+				t.Errorf("%q stands in clear in %s", s, strings.TrimPrefix(path, dir))
+			}
+		}
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
