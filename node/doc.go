@@ -28,6 +28,8 @@ var (
 	// ErrGap: entries are missing between the store and the log.
 	ErrGap = errors.New("entries are missing between the store and the raft log: " +
 		"move the data directory away, remove the member and join again")
+	// ErrLog: the raft log is damaged.
+	ErrLog = errors.New("the raft log is damaged")
 	// ErrDisk: the disk failed or hangs.
 	ErrDisk = errors.New("the raft log's disk failed or hangs")
 )

@@ -58,15 +58,30 @@ func (n *Node) reconcile(ctx context.Context) error {
 	if first > 0 && first-1 > covered {
 		return fmt.Errorf("%w: the store has %d, the log begins at %d", ErrGap, covered, first)
 	}
-	return n.fitLog(metas)
-}
-
-// fitLog takes from the log what contradicts the newest snapshot, see reopen.go.
-func (n *Node) fitLog(metas []*raft.SnapshotMeta) error {
+	if err := readable(n.logs); err != nil {
+		return err
+	}
 	if len(metas) == 0 {
 		return nil
 	}
 	return fitLog(n.logs, metas[0].Index, metas[0].Term)
+}
+
+// readable looks at every entry of the log: raft panics at one that it can't
+// read, and a log that was altered must be named before it is used.
+func readable(logs raft.LogStore) error {
+	first, err1 := logs.FirstIndex()
+	last, err2 := logs.LastIndex()
+	if err := errors.Join(err1, err2); err != nil {
+		return fmt.Errorf("look at raft log: %w", err)
+	}
+	for i := max(first, 1); i <= last; i++ {
+		if err := logs.GetLog(i, &raft.Log{}); err != nil {
+			return fmt.Errorf("%w: entry %d of the raft log can't be read: "+
+				"move the data directory away, remove the member and join again: %w", ErrLog, i, err)
+		}
+	}
+	return nil
 }
 
 func (n *Node) raftConfig() *raft.Config {

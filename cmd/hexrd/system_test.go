@@ -97,7 +97,13 @@ func dialWith(t *testing.T, w *dev.WorkloadServer, addrs []string) *client.Clien
 
 // TestNeverStale puts through one node and gets through another straight after.
 func TestNeverStale(t *testing.T) {
-	c, _ := startCluster(t, "bolt")
+	for _, store := range []string{"bolt", "wal"} {
+		t.Run(store, func(t *testing.T) { neverStale(t, store, count(t, 300)) })
+	}
+}
+
+func neverStale(t *testing.T, store string, rounds int) {
+	c, _ := startCluster(t, store)
 	w, err := c.Serve(t.Context(), "acme/reader")
 	if err != nil {
 		t.Fatal(err)
@@ -107,7 +113,7 @@ func TestNeverStale(t *testing.T) {
 	for _, addr := range c.Addresses() {
 		nodes = append(nodes, dialWith(t, w, []string{addr}))
 	}
-	for i := range count(t, 300) {
+	for i := range rounds {
 		want := strconv.Itoa(i)
 		if _, err := nodes[i%3].Put(t.Context(), "k", []byte(want), client.PutOptions{}); err != nil {
 			t.Fatalf("put %d: %v", i, err)
@@ -157,9 +163,7 @@ func (w *writer) step(ctx context.Context, i int) error {
 // TestKillsLoseNothing runs agents against three nodes that are killed and
 // started again all the while.
 func TestKillsLoseNothing(t *testing.T) {
-	for _, store := range []string{"bolt", "wal"} {
-		t.Run(store, func(t *testing.T) { killsLoseNothing(t, store, count(t, 1200)) })
-	}
+	killsLoseNothing(t, "bolt", count(t, 1200))
 }
 
 func killsLoseNothing(t *testing.T, store string, operations int) {
