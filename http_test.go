@@ -1,0 +1,204 @@
+package hexrd_test
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/url"
+	"strings"
+	"testing"
+
+	"github.com/getkin/kin-openapi/openapi3"
+	"github.com/getkin/kin-openapi/openapi3filter"
+	"github.com/getkin/kin-openapi/routers"
+
+	"github.com/hexrdev/hexrd/api"
+)
+
+// TestHTTP drives the HTTP side of a running node, and holds every answer
+// against the OpenAPI description.
+func TestHTTP(t *testing.T) {
+	w := newWorld(t).start()
+	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := doc.Validate(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	agent, operator := w.web(w.mint("/agent/acme/bot/main")), w.web(w.mint("/hexr/operator/ann"))
+	nobody, auditor := w.web(nil), w.web(w.mint("/hexr/auditor/ben"))
+	stranger, provisioner := w.web(w.mint("/agent/evil/bot/main")), w.web(w.mint("/hexr/provisioner/acme/ci"))
+	long := strings.Repeat("a", 513)
+	for _, c := range []struct {
+		name         string
+		who          *http.Client
+		method, path string
+		body         string
+		status       int
+		reason       string // of an error, or a piece of the answer
+	}{
+		{"health needs no certificate", nobody, "GET", "/health", "", 200, `"ok"`},
+		{"all else does", nobody, "GET", "/v1/whoami", "", 401, "NO_IDENTITY"},
+		{"nothing there", agent, "GET", "/v1/secrets/k", "", 404, "NOT_FOUND"},
+		{"put", agent, "PUT", "/v1/secrets/api-keys/openai", `{"value":"sk-1","metadata":{"a":"b"}}`, 200, `"version":1`},
+		{"get", agent, "GET", "/v1/secrets/api-keys/openai", "", 200, `"value":"sk-1"`},
+		{"get with an escaped slash", agent, "GET", "/v1/secrets/api-keys%2Fopenai", "", 200, `"value":"sk-1"`},
+		{"put bytes", agent, "PUT", "/v1/secrets/raw", `{"data":"//79"}`, 200, `"version":1`},
+		{"get bytes", agent, "GET", "/v1/secrets/raw", "", 200, `"data":"//79"`},
+		{"compare and set", agent, "PUT", "/v1/secrets/raw", `{"value":"x","expected_version":7}`, 412, "VERSION_CONFLICT"},
+		{"both kinds of value", agent, "PUT", "/v1/secrets/raw", `{"value":"x","data":"eA=="}`, 400, "INVALID_ARGUMENT"},
+		{"unknown field", agent, "PUT", "/v1/secrets/raw", `{"value":"x","ttl":1}`, 400, "INVALID_ARGUMENT"},
+		{"field in other letters", agent, "PUT", "/v1/secrets/raw", `{"Value":"x"}`, 400, "INVALID_ARGUMENT"},
+		{"duplicate key", agent, "PUT", "/v1/secrets/raw", `{"value":"x","value":"y"}`, 400, "INVALID_ARGUMENT"},
+		{"two documents", agent, "PUT", "/v1/secrets/raw", `{"value":"x"}{}`, 400, "INVALID_ARGUMENT"},
+		{"wrong type", agent, "PUT", "/v1/secrets/raw", `{"value":1}`, 400, "INVALID_ARGUMENT"},
+		{"null", agent, "PUT", "/v1/secrets/raw", `{"value":null}`, 400, "INVALID_ARGUMENT"},
+		{"no JSON", agent, "PUT", "/v1/secrets/raw", `value=x`, 400, "INVALID_ARGUMENT"},
+		{"value too large", agent, "PUT", "/v1/secrets/raw", `{"value":"` + strings.Repeat("x", 70_000) + `"}`, 413, "VALUE_TOO_LARGE"},
+		{"body too large", agent, "PUT", "/v1/secrets/raw", `{"value":"` + strings.Repeat("x", 3<<20) + `"}`, 413, "BODY_TOO_LARGE"},
+		{"empty segment", agent, "GET", "/v1/secrets/a//b", "", 400, "INVALID_ARGUMENT"},
+		{"dot segment", agent, "GET", "/v1/secrets/a/%2e%2e/b", "", 400, "INVALID_ARGUMENT"},
+		{"path too long", agent, "GET", "/v1/secrets/" + long, "", 400, "INVALID_ARGUMENT"},
+		{"unknown verb", agent, "GET", "/v1/secrets/k:steal", "", 400, "INVALID_ARGUMENT"},
+		{"unknown parameter", agent, "GET", "/v1/secrets/k?debug=1", "", 400, "INVALID_ARGUMENT"},
+		{"parameter twice", agent, "GET", "/v1/secrets/k?version=1&version=2", "", 400, "INVALID_ARGUMENT"},
+		{"no number", agent, "GET", "/v1/secrets/k?version=x", "", 400, "INVALID_ARGUMENT"},
+		{"bad scope", agent, "GET", "/v1/secrets/k?scope=a/b", "", 400, "INVALID_ARGUMENT"},
+		{"method", agent, "PATCH", "/v1/secrets/k", "", 405, "METHOD_NOT_ALLOWED"},
+		{"unknown route", agent, "GET", "/v2/secrets", "", 404, "UNKNOWN_METHOD"},
+		{"list", agent, "GET", "/v1/secrets?prefix=api", "", 200, `"paths":["api-keys/openai"]`},
+		{"list of a provisioner without scope", provisioner, "GET", "/v1/secrets", "", 400, "INVALID_ARGUMENT"},
+		{"provisioner lists", provisioner, "GET", "/v1/secrets?scope=" + url.QueryEscape("spiffe://hexr.cloud/agent/acme/bot/*"), "", 200, "api-keys/openai"},
+		{"provisioner never reads", provisioner, "GET", "/v1/secrets/raw?scope=" + url.QueryEscape("spiffe://hexr.cloud/agent/acme/bot/*"), "", 403, "WRONG_CLASS"},
+		{"page token of nobody", agent, "GET", "/v1/secrets?page_token=abc", "", 400, "INVALID_ARGUMENT"},
+		{"batch", agent, "POST", "/v1/secrets:batchGet", `{"paths":["raw","nothing","a//b"]}`, 200, `"NOT_FOUND"`},
+		{"empty batch", agent, "POST", "/v1/secrets:batchGet", `{"paths":[]}`, 400, "INVALID_ARGUMENT"},
+		{"describe", agent, "GET", "/v1/secrets/raw:describe", "", 200, `"size":3`},
+		{"versions", agent, "GET", "/v1/secrets/raw:versions", "", 200, `"destroyed":false`},
+		{"another tenant's is not found", stranger, "GET", "/v1/secrets/raw", "", 404, "NOT_FOUND"},
+		{"delete", agent, "DELETE", "/v1/secrets/raw", "", 200, `"version":1`},
+		{"delete again", agent, "DELETE", "/v1/secrets/raw", "", 404, "NOT_FOUND"},
+		{"undelete", agent, "POST", "/v1/secrets/raw:undelete", "", 200, `"version":1`},
+		{"undelete what lives", agent, "POST", "/v1/secrets/raw:undelete", "", 412, "VERSION_CONFLICT"},
+		{"destroy", agent, "DELETE", "/v1/secrets/raw?destroy=true", "", 200, `"path":"raw"`},
+		{"undelete what is destroyed", agent, "POST", "/v1/secrets/raw:undelete", "", 409, "DESTROYED"},
+		{"who am I", agent, "GET", "/v1/whoami", "", 200, `"class":"agent"`},
+		{"audit of an agent is its own", agent, "GET", "/v1/audit?page_size=2", "", 200, `"operation":"get"`},
+		{"audit of another", agent, "GET", "/v1/audit?caller=" + url.QueryEscape("spiffe://hexr.cloud/agent/evil/bot/main"), "", 403, "DENIED"},
+		{"audit", auditor, "GET", "/v1/audit?outcome=denied", "", 200, `"outcome":"denied"`},
+		{"audit of an unknown outcome", auditor, "GET", "/v1/audit?outcome=lost", "", 400, "INVALID_ARGUMENT"},
+		{"status", agent, "GET", "/v1/cluster/status", "", 200, `"role":"leader"`},
+		{"members", operator, "GET", "/v1/cluster/members", "", 200, `"n1"`},
+		{"members for agents", agent, "GET", "/v1/cluster/members", "", 403, "WRONG_CLASS"},
+		{"token", operator, "POST", "/v1/cluster/tokens", `{"node_id":"n2","ttl":"30m"}`, 200, "hexr-join-"},
+		{"token for too long", operator, "POST", "/v1/cluster/tokens", `{"node_id":"n2","ttl":"48h"}`, 400, "INVALID_ARGUMENT"},
+		{"tokens", operator, "GET", "/v1/cluster/tokens", "", 200, `"n2"`},
+		{"settings", operator, "GET", "/v1/cluster/settings", "", 200, `"versions_kept":"10"`},
+		{"set", operator, "PUT", "/v1/cluster/settings/versions_kept", `{"value":"3"}`, 200, `"versions_kept":"3"`},
+		{"set what is unknown", operator, "PUT", "/v1/cluster/settings/colour", `{"value":"3"}`, 400, "INVALID_ARGUMENT"},
+		{"block", operator, "POST", "/v1/cluster/blocks", `{"subject":"agent/evil"}`, 200, ""},
+		{"blocked", stranger, "GET", "/v1/secrets/raw", "", 0, ""},
+		{"unblock", operator, "DELETE", "/v1/cluster/blocks?subject=agent/evil", "", 200, ""},
+		{"remove the last member", operator, "DELETE", "/v1/cluster/members/n1", "", 412, "VERSION_CONFLICT"},
+		{"metrics", auditor, "GET", "/metrics", "", 200, "hexrd_raft_leader 1"},
+		{"metrics for agents", agent, "GET", "/metrics", "", 403, "WRONG_CLASS"},
+		{"description", agent, "GET", "/v1/openapi.yaml", "", 200, "openapi: 3"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var body io.Reader
+			if c.body != "" {
+				body = strings.NewReader(c.body)
+			}
+			req, err := http.NewRequestWithContext(t.Context(), c.method, "https://"+w.server.Addr()+c.path, body)
+			if err != nil {
+				t.Fatal(err)
+			}
+			resp, err := c.who.Do(req)
+			if c.status == 0 { // the connection of a blocked caller may be closed at once, or answer 403
+				if err == nil && resp.StatusCode != http.StatusForbidden {
+					t.Fatalf("status %d", resp.StatusCode)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer, err := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			if err != nil || resp.StatusCode != c.status || !strings.Contains(string(answer), c.reason) {
+				t.Fatalf("status %d, want %d with %q: %s %v", resp.StatusCode, c.status, c.reason, answer, err)
+			}
+			if c.status >= 400 {
+				checkError(t, answer)
+			}
+			described(t, doc, req, resp, answer)
+		})
+	}
+}
+
+func checkError(t *testing.T, answer []byte) {
+	t.Helper()
+	var e struct {
+		Error struct{ Code, Reason, Message string } `json:"error"`
+	}
+	if err := json.Unmarshal(answer, &e); err != nil || e.Error.Code == "" || e.Error.Reason == "" || e.Error.Message == "" {
+		t.Fatalf("not an error as documented: %s", answer)
+	}
+	for _, secret := range []string{"sk-1", "api-keys", "spiffe://hexr.cloud/agent"} {
+		if strings.Contains(e.Error.Message, secret) {
+			t.Errorf("the error tells %q", secret)
+		}
+	}
+}
+
+// described holds an answer against the description of its route.
+func described(t *testing.T, doc *openapi3.T, req *http.Request, resp *http.Response, answer []byte) {
+	t.Helper()
+	template := templateOf(req.URL.EscapedPath())
+	item := doc.Paths.Value(template)
+	if item == nil {
+		if resp.StatusCode < 400 {
+			t.Fatalf("%s answers and is not described", template)
+		}
+		return
+	}
+	op := item.GetOperation(req.Method)
+	if op == nil {
+		if resp.StatusCode != http.StatusMethodNotAllowed {
+			t.Fatalf("%s %s answers %d and is not described", req.Method, template, resp.StatusCode)
+		}
+		return
+	}
+	if op.Responses.Status(resp.StatusCode) == nil && op.Responses.Default() == nil {
+		return
+	}
+	err := openapi3filter.ValidateResponse(t.Context(), &openapi3filter.ResponseValidationInput{
+		RequestValidationInput: &openapi3filter.RequestValidationInput{
+			Request: req, Route: &routers.Route{Spec: doc, Path: template, PathItem: item, Method: req.Method, Operation: op},
+		},
+		Status: resp.StatusCode, Header: resp.Header, Body: io.NopCloser(bytes.NewReader(answer)),
+	})
+	if err != nil && !strings.Contains(resp.Header.Get("Content-Type"), "text/plain") && !strings.Contains(resp.Header.Get("Content-Type"), "yaml") {
+		t.Errorf("%s %s: the answer is not as described: %v", req.Method, template, err)
+	}
+}
+
+func templateOf(path string) string {
+	if rest, ok := strings.CutPrefix(path, "/v1/secrets/"); ok {
+		verb := ""
+		if i := strings.LastIndexByte(rest, ':'); i >= 0 {
+			verb = rest[i:]
+		}
+		return "/v1/secrets/{path}" + verb
+	}
+	for prefix, v := range map[string]string{
+		"/v1/cluster/members/": "{node_id}", "/v1/cluster/tokens/": "{id}", "/v1/cluster/settings/": "{name}",
+	} {
+		if strings.HasPrefix(path, prefix) {
+			return prefix + v
+		}
+	}
+	return path
+}
