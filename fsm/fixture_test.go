@@ -49,6 +49,13 @@ func newBench(t testing.TB) *bench {
 	b := &bench{t: t, keys: keys, now: testStart}
 	b.open(t.TempDir())
 	t.Cleanup(func() { _ = b.store.Close() })
+	return b
+}
+
+// newCluster is a bench that is bootstrapped.
+func newCluster(t testing.TB) *bench {
+	t.Helper()
+	b := newBench(t)
 	boot := b.access(nodeID, &fsmpb.Access{Op: &fsmpb.Access_Bootstrap{Bootstrap: &fsmpb.Bootstrap{
 		TrustDomain: td, Member: &fsmpb.Member{Id: "n1", Address: "127.0.0.1:1", AuditKey: make([]byte, 32)},
 	}}})

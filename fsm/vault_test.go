@@ -19,7 +19,7 @@ const (
 )
 
 func TestScopesDecideWhoReads(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	b.one(mainID, put("key", agentScope, "agent's"), ok)
 	b.one(mainID, put("notes", researScope, "researcher's"), ok)
 	b.one(provID, put("shared", tenantScope, "tenant's"), ok)
@@ -51,7 +51,7 @@ func TestScopesDecideWhoReads(t *testing.T) {
 }
 
 func TestNarrowestRecordDecides(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	b.one(provID, put("k", tenantScope, "tenant"), ok)
 	b.one(mainID, put("k", agentScope, "agent"), ok)
 	b.one(researID, put("k", researScope, "process"), ok)
@@ -72,7 +72,7 @@ func TestNarrowestRecordDecides(t *testing.T) {
 }
 
 func TestWhoWrites(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	for _, c := range []struct {
 		name, caller, scope string
 		want                fsmpb.Outcome
@@ -94,7 +94,7 @@ func TestWhoWrites(t *testing.T) {
 }
 
 func TestProvisionedRecordsStay(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	b.one(provID, put("k", agentScope, "theirs"), ok)
 	b.one(mainID, put("k", agentScope, "mine"), no)
 	b.one(mainID, del("k", agentScope), no)
@@ -109,14 +109,14 @@ func TestProvisionedRecordsStay(t *testing.T) {
 }
 
 func TestDestroyOfTheAgentsScopeIsMains(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	b.one(writerID, put("k", agentScope, "v"), ok)
 	b.one(writerID, destroy("k", agentScope, 0), no)
 	b.one(mainID, destroy("k", agentScope, 0), ok)
 }
 
 func TestVersionsAndCompareAndSet(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	cas := func(expected uint64, want fsmpb.Outcome) *fsmpb.Result {
 		t.Helper()
 		a := put("k", agentScope, "v")
@@ -149,7 +149,7 @@ func TestVersionsAndCompareAndSet(t *testing.T) {
 }
 
 func TestDeleteUndelete(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	b.one(mainID, undel("k", agentScope), none)
 	b.one(mainID, del("k", agentScope), none)
 	b.one(mainID, put("k", agentScope, "v"), ok)
@@ -173,7 +173,7 @@ func TestDeleteUndelete(t *testing.T) {
 }
 
 func TestRequestIDs(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	id := []byte("0123456789abcdef")
 	with := func(a *fsmpb.Access) *fsmpb.Access {
 		a.RequestId = id
@@ -196,7 +196,7 @@ func TestRequestIDs(t *testing.T) {
 }
 
 func TestExpiryAndBlocks(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	a := b.access(mainID, get("k", "", 0))
 	a.Expires = b.now
 	b.want(b.do(a)[0], fsmpb.Outcome_OUTCOME_EXPIRED)
@@ -215,7 +215,7 @@ func TestExpiryAndBlocks(t *testing.T) {
 }
 
 func TestQuota(t *testing.T) {
-	b := newBench(t)
+	b := newCluster(t)
 	set := func(name, value string) {
 		b.one(operID, &fsmpb.Access{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: name, Value: value}}}, ok)
 	}

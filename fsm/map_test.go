@@ -1,0 +1,55 @@
+package fsm
+
+import (
+	"cmp"
+	"crypto/sha256"
+	"maps"
+	"slices"
+	"strings"
+
+	"google.golang.org/protobuf/proto"
+)
+
+// mapTx is the transaction with a map behind it: what an operation sees of a
+// store, without one.
+type mapTx map[string][]byte
+
+func (m mapTx) get(t table, key []byte, into proto.Message) bool {
+	row, ok := m[string(fullKey(t, key))]
+	if ok && proto.Unmarshal(row, into) != nil {
+		panic("a row of the model does not decode")
+	}
+	return ok
+}
+
+func (m mapTx) set(t table, key []byte, row proto.Message) {
+	data, err := deterministic.Marshal(row)
+	if err != nil {
+		panic(err)
+	}
+	m[string(fullKey(t, key))] = data
+}
+
+func (m mapTx) del(t table, key []byte) { delete(m, string(fullKey(t, key))) }
+
+func (m mapTx) scan(t table, from []byte, limit int, fn func(key []byte) bool) {
+	keys := slices.SortedFunc(maps.Keys(m), cmp.Compare[string])
+	n := 0
+	for _, k := range keys {
+		if k[0] != byte(t) || k < string(fullKey(t, from)) {
+			continue
+		}
+		if n++; n > limit || !fn([]byte(k[1:])) {
+			return
+		}
+	}
+}
+
+func (m mapTx) opaque(domain string, parts ...string) []byte {
+	sum := sha256.Sum256([]byte(domain + "\x00" + strings.Join(parts, "\x00")))
+	return sum[:]
+}
+
+func (m mapTx) err() error { return nil }
+
+var _ tx = mapTx(nil)

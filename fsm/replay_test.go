@@ -1,0 +1,160 @@
+package fsm
+
+import (
+	"fmt"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"google.golang.org/protobuf/proto"
+	"pgregory.net/rapid"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// drawAccess makes a random access of a small world, so that they meet.
+func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
+	path := rapid.SampledFrom([]string{"a", "a/b", "b", "c/d/e"}).Draw(t, "path")
+	scope := rapid.SampledFrom([]string{agentScope, researScope, tenantScope, "spiffe://hexr.cloud/agent/acme/other/*"}).Draw(t, "scope")
+	caller := rapid.SampledFrom([]string{mainID, researID, writerID, otherID, foreign, provID, operID, audID, nodeID}).Draw(t, "caller")
+	version := rapid.Uint64Range(0, 4).Draw(t, "version")
+	pinned := rapid.SampledFrom([]string{"", scope}).Draw(t, "pinned")
+	var a *fsmpb.Access
+	switch rapid.IntRange(0, 11).Draw(t, "op") {
+	case 0, 1, 2:
+		a = put(path, scope, fmt.Sprint("v", version))
+		if rapid.Bool().Draw(t, "cas") {
+			a.GetPut().ExpectedVersion = &version
+		}
+	case 3, 4:
+		a = get(path, pinned, version)
+	case 5:
+		a = del(path, scope)
+	case 6:
+		a = undel(path, scope)
+	case 7:
+		a = destroy(path, scope, version)
+	case 8:
+		a = &fsmpb.Access{Op: &fsmpb.Access_Versions{Versions: &fsmpb.Versions{Path: path, Scope: pinned}}}
+	case 9:
+		a = &fsmpb.Access{Op: &fsmpb.Access_List{List: &fsmpb.List{Scope: pinned}}}
+	case 10:
+		a = &fsmpb.Access{Op: &fsmpb.Access_Sweep{Sweep: &fsmpb.Sweep{Limit: 3}}}
+		caller = nodeID
+	default:
+		a = &fsmpb.Access{Op: &fsmpb.Access_Block{Block: &fsmpb.Block{Subject: "agent/acme/other"}}}
+		caller = operID
+	}
+	if rapid.IntRange(0, 9).Draw(t, "again") == 0 {
+		a.RequestId = []byte("always the same!")
+	}
+	return b.access(caller, a)
+}
+
+// TestReplay applies random entries to two stores and to the model. One store
+// is closed and opened, checkpointed and restored on the way; all three must
+// agree on every result, and the stores on the root and the listing.
+func TestReplay(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		b := newBench(t)
+		dir := t.TempDir()
+		other, err := Open(t.Context(), Config{Dir: filepath.Join(dir, "other"), Keys: b.keys})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		defer func() { _ = other.Close() }()
+		model, st := mapTx{}, newState(b.keys.ClusterID())
+		var log [][]byte
+		step := func(data []byte) {
+			log = append(log, data)
+			index := uint64(len(log))
+			first, err := b.store.Apply(index, 1, data, false)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			second, err := other.Apply(index, 1, data, false)
+			if err != nil {
+				rt.Fatal(err)
+			}
+			e, err := decodeEntry(data, b.keys.ClusterID())
+			if err != nil {
+				rt.Fatal(err)
+			}
+			third, _ := applyEntry(model, st, e, index, 1, false)
+			for i := range third {
+				if first != nil && !proto.Equal(first[i], third[i]) || !proto.Equal(second[i], third[i]) {
+					rt.Fatalf("entry %d, access %d: %v, %v, model %v", index, i, first, second[i], third[i])
+				}
+			}
+		}
+		b.n = 0
+		step(bootEntry(b))
+		for range rapid.IntRange(1, 25).Draw(rt, "entries") {
+			b.now += rapid.SampledFrom([]int64{1, int64(time.Minute), 13 * int64(time.Hour)}).Draw(rt, "time")
+			accesses := make([]*fsmpb.Access, rapid.IntRange(0, 4).Draw(rt, "accesses"))
+			for i := range accesses {
+				accesses[i] = drawAccess(rt, b)
+			}
+			step(b.entry(accesses...))
+			switch rapid.IntRange(0, 7).Draw(rt, "event") {
+			case 0:
+				other = reopened(rt, t, b, other, dir)
+			case 1:
+				restored(rt, t, other, dir, len(log))
+			}
+		}
+		compareStores(rt, t, b.store, other)
+	})
+}
+
+func bootEntry(b *bench) []byte {
+	return b.entry(b.access(nodeID, &fsmpb.Access{Op: &fsmpb.Access_Bootstrap{Bootstrap: &fsmpb.Bootstrap{
+		TrustDomain: td, Member: &fsmpb.Member{Id: "n1", Address: "127.0.0.1:1", AuditKey: make([]byte, 32)},
+	}}}))
+}
+
+func reopened(rt *rapid.T, t *testing.T, b *bench, s *Store, dir string) *Store {
+	if err := s.Close(); err != nil {
+		rt.Fatal(err)
+	}
+	again, err := Open(t.Context(), Config{Dir: filepath.Join(dir, "other"), Keys: b.keys})
+	if err != nil {
+		rt.Fatal(err)
+	}
+	return again
+}
+
+func restored(rt *rapid.T, t *testing.T, s *Store, dir string, n int) {
+	check := filepath.Join(dir, fmt.Sprint("checkpoint-", n))
+	meta, err := s.Checkpoint(t.Context(), check)
+	if err != nil || meta.Index != s.AppliedIndex() {
+		rt.Fatalf("checkpoint of %d holds %d: %v", s.AppliedIndex(), meta.Index, err)
+	}
+	if err := s.Restore(t.Context(), check); err != nil {
+		rt.Fatal(err)
+	}
+}
+
+func compareStores(rt *rapid.T, t *testing.T, a, b *Store) {
+	if a.AuditSize() != b.AuditSize() || a.Time() != b.Time() {
+		rt.Fatalf("%d rows at %d, %d rows at %d", a.AuditSize(), a.Time(), b.AuditSize(), b.Time())
+	}
+	for size := uint64(1); size <= a.AuditSize(); size += 1 + a.AuditSize()/5 {
+		ra, err1 := a.Root(size)
+		rb, err2 := b.Root(size)
+		if ra != rb || err1 != nil || err2 != nil {
+			rt.Fatal("the roots differ", err1, err2)
+		}
+	}
+	q := ListQuery{Scopes: []string{researScope, agentScope, tenantScope}, Limit: 100, IncludeDeleted: true}
+	la, err1 := a.List(t.Context(), q)
+	lb, err2 := b.List(t.Context(), q)
+	if err1 != nil || err2 != nil || len(la.Secrets) != len(lb.Secrets) {
+		rt.Fatal("the listings differ", err1, err2)
+	}
+	for i := range la.Secrets {
+		if !proto.Equal(la.Secrets[i], lb.Secrets[i]) {
+			rt.Fatal("the listings differ")
+		}
+	}
+}
