@@ -26,8 +26,8 @@ type gather struct {
 	queue chan *item
 	slots chan struct{}
 	// Only run uses these.
-	stamp int64      // of the last entry
-	raft  *raft.Raft // that this node has caught up with, as leader of term
+	stamp int64     // of the last entry
+	raft  *instance // that this node has caught up with, as leader of term
 	term  uint64
 }
 

@@ -74,6 +74,19 @@ type walLog struct {
 	meta io.Closer
 }
 
+// GetLog does not give what was truncated: raft-wal reads it as long as its
+// segment file is there.
+func (w walLog) GetLog(index uint64, l *raft.Log) error {
+	first, err := w.FirstIndex()
+	if err != nil {
+		return err
+	}
+	if index < first {
+		return raft.ErrLogNotFound
+	}
+	return w.WAL.GetLog(index, l)
+}
+
 func (w walLog) Close() error { return errors.Join(w.WAL.Close(), w.meta.Close()) }
 
 func openBolt(path string) (*raftboltdb.BoltStore, error) {

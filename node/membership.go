@@ -44,7 +44,7 @@ func (n *Node) server(id string) (Server, bool) {
 }
 
 // leading returns raft if this node leads.
-func (n *Node) leading() (*raft.Raft, error) {
+func (n *Node) leading() (*instance, error) {
 	id, addr := n.Leader()
 	if id != n.cfg.ID {
 		return nil, &NotLeaderError{id, addr}

@@ -39,7 +39,7 @@ type Node struct {
 	gather    *gather
 	batcher   *batcher
 
-	raft   atomic.Pointer[raft.Raft]
+	raft   atomic.Pointer[instance]
 	reopen chan *raft.SnapshotMeta
 	leader notifier
 
@@ -216,7 +216,7 @@ func (n *Node) Close(ctx context.Context) error {
 }
 
 // shutdown waits for raft to end, but not for ever: a disk may hang.
-func (n *Node) shutdown(ctx context.Context, r *raft.Raft) error {
+func (n *Node) shutdown(ctx context.Context, r *instance) error {
 	ctx, cancel := context.WithTimeout(ctx, closeTimeout)
 	defer cancel()
 	ended := make(chan error, 1)

@@ -73,10 +73,13 @@ func fitLog(logs raft.LogStore, index, term uint64) error {
 		return nil
 	}
 	var entry raft.Log
-	if err := logs.GetLog(index, &entry); err != nil {
+	err := logs.GetLog(index, &entry)
+	switch {
+	case errors.Is(err, raft.ErrLogNotFound): // a hole: raft kept old entries, and appended behind the snapshot
+		return logs.DeleteRange(first, index)
+	case err != nil:
 		return fmt.Errorf("look at raft log: %w", err)
-	}
-	if entry.Term == term {
+	case entry.Term == term:
 		return nil
 	}
 	if err := logs.DeleteRange(first, last); err != nil {

@@ -58,24 +58,25 @@ func (n *Node) reconcile(ctx context.Context) error {
 	if first > 0 && first-1 > covered {
 		return fmt.Errorf("%w: the store has %d, the log begins at %d", ErrGap, covered, first)
 	}
-	if err := readable(n.logs); err != nil {
-		return err
+	from := uint64(0) // below the snapshot there may be a hole, which nobody reads
+	if len(metas) > 0 {
+		from = metas[0].Index
 	}
-	if len(metas) == 0 {
-		return nil
+	if err := readable(n.logs, from); err != nil || len(metas) == 0 {
+		return err
 	}
 	return fitLog(n.logs, metas[0].Index, metas[0].Term)
 }
 
-// readable looks at every entry of the log: raft panics at one that it can't
+// readable looks at every entry of the log after an index: raft panics at one that it can't
 // read, and a log that was altered must be named before it is used.
-func readable(logs raft.LogStore) error {
+func readable(logs raft.LogStore, after uint64) error {
 	first, err1 := logs.FirstIndex()
 	last, err2 := logs.LastIndex()
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("look at raft log: %w", err)
 	}
-	for i := max(first, 1); i <= last; i++ {
+	for i := max(first, after+1); i <= last; i++ {
 		if err := logs.GetLog(i, &raft.Log{}); err != nil {
 			return fmt.Errorf("%w: entry %d of the raft log can't be read: "+
 				"move the data directory away, remove the member and join again: %w", ErrLog, i, err)
@@ -118,13 +119,14 @@ func (n *Node) startRaft() error {
 		return ok
 	})
 	r.RegisterObserver(observer)
-	n.raft.Store(r)
-	n.own(func(ctx context.Context) { n.observe(ctx, r, observations) })
+	i := &instance{Raft: r}
+	n.raft.Store(i)
+	n.own(func(ctx context.Context) { n.observe(ctx, i, observations) })
 	return nil
 }
 
 // observe wakes who waits for a leader.
-func (n *Node) observe(ctx context.Context, r *raft.Raft, observations <-chan raft.Observation) {
+func (n *Node) observe(ctx context.Context, r *instance, observations <-chan raft.Observation) {
 	for {
 		select {
 		case <-observations:

@@ -1,0 +1,253 @@
+package node
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hashicorp/raft"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
+)
+
+const agentID = "spiffe://hexr.cloud/agent/acme/bot/main"
+
+// tcp is a plain stream layer on loopback: TLS is package cluster's.
+type tcp struct{ net.Listener }
+
+func (t tcp) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	return net.DialTimeout("tcp", string(addr), timeout)
+}
+
+// group is nodes in one process, over real sockets and disks.
+type group struct {
+	t     *testing.T
+	store string
+	keys  *seal.Keyring
+	dir   string
+	limit Limits
+	log   *record
+
+	mu    sync.Mutex
+	nodes map[string]*Node
+	addrs map[string]string
+	lis   map[string]net.Listener
+}
+
+func newGroup(t *testing.T, store string) *group {
+	t.Helper()
+	keys, err := seal.NewKeyring([16]byte{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := &group{t: t, store: store, keys: keys, log: &record{}, dir: t.TempDir(), nodes: map[string]*Node{}, addrs: map[string]string{}, lis: map[string]net.Listener{}}
+	t.Cleanup(func() {
+		for id := range g.addrs {
+			g.stop(id)
+		}
+	})
+	return g
+}
+
+// Propose is the forwarder of all nodes.
+func (g *group) Propose(ctx context.Context, id, _ string, proposal []byte) ([]byte, error) {
+	n := g.node(id)
+	if n == nil {
+		return nil, ErrNoLeader
+	}
+	return n.HandlePropose(ctx, fromOf(proposal), proposal)
+}
+
+func (g *group) node(id string) *Node {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.nodes[id]
+}
+
+func (g *group) config(id string, bootstrap, joining bool) Config {
+	addr := g.addrs[id]
+	if addr == "" {
+		addr = "127.0.0.1:0"
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.addrs[id], g.lis[id] = l.Addr().String(), l
+	c := Config{
+		ID: id, Dir: filepath.Join(g.dir, id), Address: g.addrs[id], LogStore: g.store, Keys: g.keys,
+		InstallKeys: func(context.Context, []byte) error { return nil }, ExportKeys: g.keys.Export,
+		Stream: tcp{l}, Forward: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
+		Timers: Timers{Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
+	}
+	if bootstrap {
+		c.Bootstrap = &Bootstrap{TrustDomain: "hexr.cloud", AuditKey: make([]byte, 32)}
+	}
+	return c
+}
+
+func (g *group) start(id string, bootstrap, joining bool) *Node {
+	g.t.Helper()
+	if err := os.MkdirAll(filepath.Join(g.dir, id), 0o700); err != nil {
+		g.t.Fatal(err)
+	}
+	n, err := Open(g.t.Context(), g.config(id, bootstrap, joining))
+	if err != nil {
+		g.t.Fatal(err)
+	}
+	g.mu.Lock()
+	g.nodes[id] = n
+	g.mu.Unlock()
+	return n
+}
+
+func (g *group) stop(id string) {
+	g.mu.Lock()
+	n := g.nodes[id]
+	delete(g.nodes, id)
+	g.mu.Unlock()
+	if l := g.lis[id]; l != nil {
+		_ = l.Close()
+	}
+	if n != nil {
+		_ = n.Close(context.Background())
+	}
+}
+
+// three makes a group of three voters.
+func three(t *testing.T, store string, limit Limits) *group {
+	t.Helper()
+	g := newGroup(t, store)
+	g.limit = limit
+	g.start("n1", true, false)
+	for _, id := range []string{"n2", "n3"} {
+		g.start(id, false, true)
+		g.add(id)
+	}
+	return g
+}
+
+func (g *group) add(id string) {
+	g.t.Helper()
+	leader := g.leader()
+	if err := leader.AddNonvoter(g.t.Context(), id, g.addrs[id]); err != nil {
+		g.t.Fatal(err)
+	}
+	g.until(id+" to catch up", func() bool { return g.node(id).Store().AppliedIndex() >= leader.Store().AppliedIndex() })
+	if err := leader.AddVoter(g.t.Context(), id, g.addrs[id]); err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+// until waits for a condition, for at most 20 seconds.
+func (g *group) until(what string, ok func() bool) {
+	g.t.Helper()
+	ctx, cancel := context.WithTimeout(g.t.Context(), 20*time.Second)
+	defer cancel()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			g.t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+func (g *group) leader() *Node {
+	g.t.Helper()
+	var leader *Node
+	g.until("a leader", func() bool {
+		g.mu.Lock()
+		defer g.mu.Unlock()
+		for id, n := range g.nodes {
+			if at, _ := n.Leader(); at == id {
+				leader = n
+				return true
+			}
+		}
+		return false
+	})
+	return leader
+}
+
+func (g *group) put(n *Node, path string) error {
+	digest := sha256.Sum256([]byte(path))
+	return g.do(n, &fsmpb.Access{RequestDigest: digest[:], Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
+		Path: path, Scope: "spiffe://hexr.cloud/agent/acme/bot/*", Sealed: []byte("sealed value of " + path), Size: 1,
+	}}})
+}
+
+func (g *group) get(n *Node, path string) error {
+	return g.do(n, &fsmpb.Access{Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: path}}})
+}
+
+func (g *group) do(n *Node, a *fsmpb.Access) error {
+	ctx, cancel := context.WithTimeout(g.t.Context(), 15*time.Second)
+	defer cancel()
+	a.Caller, a.Svid = agentID, fsmpb.SVIDKind_SVID_KIND_X509
+	a.Expires = time.Now().Add(time.Hour).UnixNano()
+	for {
+		a.Salt, a.Seen = nil, 0
+		results, _, err := n.Do(ctx, []*fsmpb.Access{a})
+		if errors.Is(err, ErrUnknownOutcome) && ctx.Err() == nil { // again, under the same request id
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		switch o := results[0].GetOutcome(); o {
+		case fsmpb.Outcome_OUTCOME_GRANTED, fsmpb.Outcome_OUTCOME_REPLAYED:
+			return nil
+		default:
+			return fmt.Errorf("outcome %s", o)
+		}
+	}
+}
+
+func (g *group) must(err error) {
+	g.t.Helper()
+	if err != nil {
+		g.t.Fatal(err)
+	}
+}
+
+func onBoth(t *testing.T, run func(t *testing.T, store string)) {
+	for _, store := range []string{LogStoreBolt, LogStoreWAL} {
+		t.Run(store, func(t *testing.T) { run(t, store) })
+	}
+}
+
+func newLoopback() (tcp, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	return tcp{l}, err
+}
+
+// record keeps what the nodes log.
+type record struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (r *record) Write(p []byte) (int, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.text.Write(p)
+}
+
+func (r *record) holds(s string) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return strings.Contains(r.text.String(), s)
+}
