@@ -54,6 +54,9 @@ func ServeWorkload(ctx context.Context, socket string, issue func(context.Contex
 	if len(socket) > maxSocketName {
 		return nil, fmt.Errorf("the socket's name %s is longer than %d bytes", socket, maxSocketName)
 	}
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
 	first, err := issue(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("issue an SVID: %w", err)
