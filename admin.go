@@ -23,10 +23,10 @@ type admin struct {
 }
 
 func openAdmin(socket string, s *Server) (*admin, error) {
-	if err := removeStale(socket); err != nil {
+	if err := removeStale(s.ctx, socket); err != nil {
 		return nil, err
 	}
-	l, err := net.Listen("unix", socket)
+	l, err := (&net.ListenConfig{}).Listen(s.ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("open admin socket: %w", err)
 	}
@@ -61,7 +61,7 @@ func openAdmin(socket string, s *Server) (*admin, error) {
 }
 
 // removeStale removes the socket of a node that was killed, and nothing else.
-func removeStale(socket string) error {
+func removeStale(ctx context.Context, socket string) error {
 	info, err := os.Lstat(socket)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
@@ -72,7 +72,7 @@ func removeStale(socket string) error {
 	if info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("admin socket %s: a file that is no socket is in the way", socket)
 	}
-	if c, err := net.Dial("unix", socket); err == nil {
+	if c, err := (&net.Dialer{}).DialContext(ctx, "unix", socket); err == nil {
 		_ = c.Close()
 		return fmt.Errorf("admin socket %s: another process listens there", socket)
 	}

@@ -161,7 +161,7 @@ func (b backend) statuses(ctx context.Context) []memberStatus {
 		all[i] = memberStatus{id: srv.GetId(), address: srv.GetAddress(), voter: srv.GetVoter()}
 		var err error
 		if srv.GetId() == b.nodeID {
-			all[i].status, err = replica{b.Server}.Status(ctx, "")
+			all[i].status, err = replica(b).Status(ctx, "")
 		} else {
 			all[i].status, err = b.peers.Status(ctx, srv.GetId(), srv.GetAddress(), "")
 		}
@@ -197,7 +197,7 @@ func (b backend) Roots(ctx context.Context, sizes []uint64) []*hexrv1.NodeRoot {
 // rootOf waits for a member that is some entries behind.
 func (b backend) rootOf(ctx context.Context, srv *fsmpb.Server, size uint64) ([]byte, error) {
 	if srv.GetId() == b.nodeID {
-		return replica{b.Server}.Root(ctx, size)
+		return replica(b).Root(ctx, size)
 	}
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()

@@ -14,6 +14,9 @@ func (s *Server) access(c *call, a *fsmpb.Access) *fsmpb.Access {
 	a.Caller, a.Svid, a.Expires = c.caller.ID, fsmpb.SVIDKind_SVID_KIND_X509, c.peer.NotAfter.UnixNano()
 	a.Peer, a.RequestId, a.TraceId = c.peer.Addr, c.requestID[:], c.traceID
 	a.Seen = s.backend.Store().Time()
+	if fsm.OperationOf(a) != c.method.audited {
+		panic("api: a method proposes an operation that is not the one of its line in the method table")
+	}
 	return a
 }
 

@@ -371,7 +371,9 @@ func serve(t *testing.T, adm *members) string {
 	go func() { ended <- s.Serve(l.GRPC()) }()
 	t.Cleanup(func() {
 		s.Stop()
-		<-ended
+		if err := <-ended; err != nil {
+			t.Log(err)
+		}
 	})
 	return l.Addr().String()
 }

@@ -37,7 +37,7 @@ func (accepted) ClientHandshake(context.Context, string, net.Conn) (net.Conn, cr
 }
 
 func (accepted) Info() credentials.ProtocolInfo {
-	return credentials.ProtocolInfo{SecurityProtocol: "tls", SecurityVersion: "1.3"}
+	return credentials.ProtocolInfo{SecurityProtocol: "tls"}
 }
 
 func (a accepted) Clone() credentials.TransportCredentials { return a }

@@ -33,7 +33,7 @@ func classes(op audit.Operation) []Class {
 
 // allowed checks the caller's class. A node must be a member, except to join.
 func (x *access) allowed() bool {
-	op := operationOf(x.a)
+	op := OperationOf(x.a)
 	if !slices.Contains(classes(op), x.caller.Class) {
 		return false
 	}

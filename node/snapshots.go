@@ -300,7 +300,9 @@ func (k *sink) Cancel() error {
 	k.closed = true
 	if k.pipe != nil {
 		_ = k.pipe.CloseWithError(errArchive)
-		<-k.result
+		if err := <-k.result; err != nil {
+			k.s.log.Debug("a snapshot that was being received is dropped")
+		}
 	}
 	return os.RemoveAll(k.dir)
 }

@@ -29,7 +29,7 @@ func newStreams(s raft.StreamLayer) *streams {
 func (s *streams) accept() {
 	defer s.wg.Done()
 	for {
-		conn, err := s.StreamLayer.Accept()
+		conn, err := s.StreamLayer.Accept() //nolint:staticcheck // a session embeds streams and has an Accept of its own
 		if err != nil {
 			return
 		}

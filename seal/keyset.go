@@ -10,6 +10,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/tink"
+	"google.golang.org/protobuf/proto"
 
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 )
@@ -95,11 +96,11 @@ func (k keys) merge(other keys) (keys, error) {
 	for _, id := range slices.Sorted(maps.Keys(union)) {
 		merged.Key = append(merged.Key, union[id])
 	}
-	h, err := insecurecleartextkeyset.Read(&keyset.MemReaderWriter{Keyset: merged})
+	data, err := proto.Marshal(merged)
 	if err != nil {
 		return keys{}, fmt.Errorf("merge keysets: %w", err)
 	}
-	return fromHandle(h)
+	return importKeys(data)
 }
 
 func (k keys) infos(kind KeyKind) []KeyInfo {

@@ -159,7 +159,7 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if c.mint, err = ServeMint(socket, c.ca, c.cfg.ttl(), c.log); err != nil {
+	if c.mint, err = ServeMint(ctx, socket, c.ca, c.cfg.ttl(), c.log); err != nil {
 		return err
 	}
 	if c.operator, err = c.serveIdentity(ctx, "/hexr/operator/dev", operatorSocket, false); err != nil {
@@ -171,7 +171,7 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	if socket, err = socketPath(c.cfg.Dir, controlSocket); err != nil {
 		return err
 	}
-	c.control, err = serveControl(socket, c)
+	c.control, err = serveControl(ctx, socket, c)
 	return err
 }
 
@@ -251,8 +251,8 @@ func (c *Cluster) say(format string, args ...any) {
 }
 
 // freeAddress picks a loopback port that nobody listens on now.
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+func freeAddress(ctx context.Context) (string, error) {
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
 	if err != nil {
 		return "", fmt.Errorf("find a free port: %w", err)
 	}

@@ -47,8 +47,8 @@ type control struct {
 	done   chan struct{}
 }
 
-func serveControl(socket string, c *Cluster) (*control, error) {
-	l, err := listenPrivate(socket)
+func serveControl(ctx context.Context, socket string, c *Cluster) (*control, error) {
+	l, err := listenPrivate(ctx, socket)
 	if err != nil {
 		return nil, err
 	}

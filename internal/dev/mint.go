@@ -40,8 +40,8 @@ type MintServer struct {
 }
 
 // ServeMint serves on a unix socket of mode 0600.
-func ServeMint(socket string, ca *CA, ttl time.Duration, log *slog.Logger) (*MintServer, error) {
-	l, err := listenPrivate(socket)
+func ServeMint(ctx context.Context, socket string, ca *CA, ttl time.Duration, log *slog.Logger) (*MintServer, error) {
+	l, err := listenPrivate(ctx, socket)
 	if err != nil {
 		return nil, err
 	}

@@ -61,7 +61,7 @@ func ServeWorkload(ctx context.Context, socket string, issue func(context.Contex
 	if err != nil {
 		return nil, fmt.Errorf("issue an SVID: %w", err)
 	}
-	l, err := listenPrivate(socket)
+	l, err := listenPrivate(ctx, socket)
 	if err != nil {
 		return nil, err
 	}
@@ -83,11 +83,11 @@ func ServeWorkload(ctx context.Context, socket string, issue func(context.Contex
 }
 
 // listenPrivate replaces what a killed process left there.
-func listenPrivate(socket string) (net.Listener, error) {
+func listenPrivate(ctx context.Context, socket string) (net.Listener, error) {
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, fmt.Errorf("listen on %s: %w", socket, err)
 	}
-	l, err := net.Listen("unix", socket)
+	l, err := (&net.ListenConfig{}).Listen(ctx, "unix", socket)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", socket, err)
 	}
