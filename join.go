@@ -118,11 +118,12 @@ func (s *Server) atLeader(err error, again func(id, addr string) error) error {
 	return err
 }
 
-// moved reports whether the configuration has this node at another address.
+// moved reports whether raft's configuration, as this node's log has it, has the
+// node at another address. The store may not have caught up with the log yet.
 func (s *Server) moved() bool {
-	for _, srv := range s.node.Store().Configuration().GetServers() {
-		if srv.GetId() == s.nodeID {
-			return srv.GetAddress() != s.cfg.advertise()
+	for _, srv := range s.node.Servers() {
+		if srv.ID == s.nodeID {
+			return srv.Address != s.cfg.advertise()
 		}
 	}
 	return false
@@ -136,11 +137,11 @@ func (s *Server) announce(ctx context.Context) {
 	tick := time.NewTicker(joinRetry)
 	defer tick.Stop()
 	for s.moved() {
-		for _, srv := range s.node.Store().Configuration().GetServers() {
-			if srv.GetId() == s.nodeID {
+		for _, srv := range s.node.Servers() {
+			if srv.ID == s.nodeID {
 				continue
 			}
-			err := s.peers.Change(ctx, srv.GetId(), srv.GetAddress(), req)
+			err := s.peers.Change(ctx, srv.ID, srv.Address, req)
 			err = s.atLeader(err, func(id, addr string) error { return s.peers.Change(ctx, id, addr, req) })
 			if err == nil {
 				s.log.Info("new address announced")

@@ -7,5 +7,6 @@ import (
 )
 
 func main() {
+	quietLibraries()
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -5,10 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -134,6 +136,62 @@ func node(t *testing.T, ctx context.Context, w *dev.WorkloadServer, args ...stri
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "SPIFFE_ENDPOINT_SOCKET="+w.Address())
 	return cmd, &out
+}
+
+// TestAddressChange starts a member's directory at another address: it keeps its
+// ID, announces the address, and votes on.
+func TestAddressChange(t *testing.T) {
+	c, dir := startCluster(t, "bolt")
+	op := dialAs(t, c, "/hexr/operator/ann", c.Addresses()...)
+	leader, err := op.TransferLeadership(t.Context(), "n2")
+	if err != nil || leader != "n2" {
+		t.Fatal(leader, err)
+	}
+	if _, err := c.Signal(t.Context(), "n1", "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	w, err := c.Serve(t.Context(), "/hexr/node/n1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = w.Close() }()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := l.Addr().String()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	own := filepath.Join(dir, "nodes", "n1")
+	cmd, out := node(t, t.Context(), w, "start", "--data-dir", filepath.Join(own, "data"), "--wrapper-key", filepath.Join(own, "wrapper.key"),
+		"--bind", addr, "--admin-socket", filepath.Join(dir, "moved.sock"))
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM)
+		if err := cmd.Wait(); err != nil {
+			t.Errorf("%v: %s", err, out)
+		}
+	}()
+	until(t, "n1 at its new address", func() bool {
+		m := memberOf(t, op, "n1")
+		return m.GetAddress() == addr && m.GetState() == "follower" && m.GetSuffrage() == "voter"
+	})
+	moved := dialAs(t, c, "acme/bot", addr)
+	if _, err := moved.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.Signal(t.Context(), "n3", "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := moved.Get(t.Context(), "k"); err != nil { // its vote counts
+		t.Fatal(err)
+	}
+	if _, err := c.StartNode(t.Context(), "n3"); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // TestJoinIsRefused tries to join without what it takes.
