@@ -107,7 +107,8 @@ func (s *Server) transfer(ctx context.Context, id string) (string, error) {
 }
 
 // Leave removes this node from the cluster for good: leadership moves on, the
-// departure is logged in the node's own name, and raft forgets it.
+// departure is logged in the node's own name, and raft forgets it. Wait
+// returns then.
 func (s *Server) Leave(ctx context.Context) error {
 	if err := s.record(ctx, s.nodeID, &fsmpb.Access{Op: &fsmpb.Access_MemberLeave{MemberLeave: &fsmpb.MemberLeave{}}}); err != nil {
 		return fmt.Errorf("leave: %w", err)
@@ -120,5 +121,6 @@ func (s *Server) Leave(ctx context.Context) error {
 	if err := s.removeMember(ctx, s.nodeID); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
+	s.fail(nil) // nothing went wrong: Wait returns
 	return nil
 }

@@ -204,11 +204,12 @@ func (s *Server) fail(err error) {
 	}
 }
 
-// Wait returns when ctx ends (nil) or the node ended by itself (why). The caller
+// Wait returns when ctx ends or the node left the cluster (nil), or ended by
+// itself (why). The caller
 // closes the server in both cases.
 func (s *Server) Wait(ctx context.Context) error {
 	select {
-	case err := <-s.failed:
+	case err := <-s.failed: // nil: it left the cluster
 		return err
 	case <-ctx.Done():
 		return nil

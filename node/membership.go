@@ -147,6 +147,40 @@ func (n *Node) config(ctx context.Context, f raft.Future) error {
 	}
 }
 
+const (
+	lookInterval = time.Second
+	goneAfter    = 5 * time.Second
+)
+
+// watchMembership ends a node that was removed and is told no more: the leader
+// stops replicating to it before it can say that the removal is committed. Where
+// the removal did not come about after all, a leader is in contact, and a
+// restart is safe.
+func (n *Node) watchMembership(ctx context.Context) {
+	tick := time.NewTicker(lookInterval)
+	defer tick.Stop()
+	var since time.Time
+	for {
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			return
+		}
+		_, in := n.server(n.cfg.ID)
+		if in || !n.member.Load() || time.Since(n.raft.Load().LastContact()) < lookInterval {
+			since = time.Time{}
+			continue
+		}
+		if since.IsZero() {
+			since = time.Now()
+		}
+		if time.Since(since) > goneAfter {
+			n.fail(ErrRemoved)
+			return
+		}
+	}
+}
+
 // configured hears of every committed configuration: a node that was a member
 // and is one no more ends.
 func (n *Node) configured(c raft.Configuration) {

@@ -114,6 +114,7 @@ func (n *Node) open(ctx context.Context) error {
 	n.own(n.gather.run)
 	n.own(n.batcher.run)
 	n.own(n.housekeep)
+	n.own(n.watchMembership)
 	if !exists && n.cfg.Bootstrap != nil {
 		return n.bootstrap(ctx)
 	}

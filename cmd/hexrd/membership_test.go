@@ -108,6 +108,15 @@ func TestMembership(t *testing.T) {
 		t.Fatalf("leave: %v: %s", err, out)
 	}
 	until(t, "n3 to be gone", func() bool { return memberOf(t, op, "n3") == nil })
+	until(t, "the processes of n2 and n3 to end", func() bool {
+		gone := 0
+		for _, n := range c.Nodes(ctx) {
+			if (n.ID == "n2" || n.ID == "n3") && n.State == "exited" {
+				gone++
+			}
+		}
+		return gone == 2
+	})
 	get("after a leave")
 
 	auditor := dialAs(t, c, "/hexr/auditor/ben", c.Addresses()...)
