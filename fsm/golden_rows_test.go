@@ -1,0 +1,53 @@
+package fsm
+
+import (
+	"encoding/hex"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// goldenRows are rows of the store as released versions wrote them.
+func goldenRows() map[string]proto.Message {
+	id := []byte("0123456789abcdef")
+	return map[string]proto.Message{
+		"row_1_meta": &fsmpb.Meta{
+			Format: 1, ClusterId: id, TrustDomain: td, Index: 9, Term: 2, Time: testStart, Size: 3, Range: [][]byte{id, id},
+			Configuration: &fsmpb.Configuration{Index: 4, Servers: []*fsmpb.Server{{Id: "n1", Address: "a:1", Voter: true}}},
+			Marks:         []*fsmpb.Mark{{Node: "n1", Index: 9}},
+		},
+		"row_1_head": &fsmpb.Head{
+			Path: "a/b", Scope: agentScope, Version: 3, DeletedAt: 5, ByProvisioner: true, CreatedAt: 1,
+			Versions: []*fsmpb.VersionMeta{{
+				Version: 3, CreatedAt: 2, Size: 7, Digest: id, RequestId: id, Destroyed: true, Labels: map[string]string{"x": "y"},
+			}},
+		},
+		"row_1_remembered": &fsmpb.Remembered{Record: id, Operation: 2, Digest: id, Result: id, Time: testStart},
+		"row_1_member":     &fsmpb.Members{Members: []*fsmpb.Member{{Id: "n1", Address: "a:1", AuditKey: id, JoinedAt: 1, Removed: true, TokenHash: id}}},
+		"row_1_block":      &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
+		"row_1_posting":    &fsmpb.Posting{Deltas: []uint64{1, 2, 3}},
+		"row_1_directory":  &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
+	}
+}
+
+func TestGoldenRows(t *testing.T) {
+	for name, want := range goldenRows() {
+		text, err := os.ReadFile(filepath.Join("testdata", name+".golden"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := hex.DecodeString(strings.TrimSpace(string(text)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := want.ProtoReflect().New().Interface()
+		if err := decode(data, got); err != nil || !proto.Equal(got, want) {
+			t.Errorf("%s does not decode to what it was: %v", name, err)
+		}
+	}
+}
