@@ -2,6 +2,7 @@ package hexrd_test
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -201,4 +202,45 @@ func templateOf(path string) string {
 		}
 	}
 	return path
+}
+
+// TestHTTPStreams reads the streams of the HTTP side, a JSON object a line.
+func TestHTTPStreams(t *testing.T) {
+	w := newWorld(t).start()
+	auditor := w.web(w.mint("/hexr/auditor/ben"))
+	lines := func(path string, n int) []map[string]any {
+		t.Helper()
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+w.server.Addr()+path, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := auditor.Do(req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		if resp.StatusCode != http.StatusOK || resp.Header.Get("Content-Type") != "application/x-ndjson" {
+			t.Fatalf("status %d, %s", resp.StatusCode, resp.Header.Get("Content-Type"))
+		}
+		var out []map[string]any
+		dec := json.NewDecoder(resp.Body)
+		for range n {
+			var line map[string]any
+			if err := dec.Decode(&line); err != nil {
+				t.Fatal(err)
+			}
+			out = append(out, line)
+		}
+		return out
+	}
+	rows := lines("/v1/audit/tail?from=0", 2)
+	if rows[0]["operation"] != "cluster.bootstrap" || rows[1]["operation"] != "audit.tail" {
+		t.Errorf("tail: %v", rows)
+	}
+	parts := lines("/v1/audit/verify", 2)
+	if parts[0]["header"] == nil || parts[1]["rows"] == nil {
+		t.Errorf("verify: %v", parts)
+	}
 }

@@ -14,6 +14,7 @@ import (
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
 
 	"github.com/hexrdev/hexrd"
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/client"
 	"github.com/hexrdev/hexrd/identity"
 	"github.com/hexrdev/hexrd/internal/dev"
@@ -186,6 +187,66 @@ func TestInjection(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestTail: rows come as they are appended, an agent sees its own alone, and a
+// block ends the stream.
+func TestTail(t *testing.T) {
+	w := newWorld(t).start()
+	bot, operator := w.client("/agent/acme/bot/main"), w.client("/hexr/operator/ann")
+	auditor := w.client("/hexr/auditor/ben")
+	rows := make(chan *hexrv1.AuditRow, 64)
+	ended := make(chan error, 1)
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	defer cancel()
+	follow := func(c *client.Client) {
+		from := uint64(0)
+		go func() {
+			ended <- c.AuditTail(ctx, &hexrv1.TailRequest{From: &from}, func(r *hexrv1.AuditRow) error {
+				rows <- r
+				return nil
+			})
+		}()
+	}
+	await := func(operation string) *hexrv1.AuditRow {
+		t.Helper()
+		for {
+			select {
+			case r := <-rows:
+				if r.GetOperation() == operation {
+					return r
+				}
+			case err := <-ended:
+				t.Fatalf("the tail ended: %v", err)
+			}
+		}
+	}
+	follow(bot)
+	await("audit.tail")
+	if _, err := operator.Settings(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := bot.Put(ctx, "k", []byte("v"), client.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	if r := await("put"); r.GetPath() != "k" || r.GetCaller() != "spiffe://hexr.cloud/agent/acme/bot/main" {
+		t.Errorf("row %v", r)
+	}
+	if err := operator.Block(ctx, "agent/acme/bot"); err != nil {
+		t.Fatal(err)
+	}
+	if err := <-ended; !errors.Is(err, client.ErrDenied) && !errors.Is(err, client.ErrUnavailable) {
+		t.Errorf("the tail of a blocked caller: %v", err)
+	}
+	follow(auditor)
+	if r := await("settings.get"); r.GetCaller() != "spiffe://hexr.cloud/hexr/operator/ann" {
+		t.Errorf("row %v", r)
+	}
+	if r := await("block"); r.GetDetail() != "agent/acme/bot" {
+		t.Errorf("row %v", r)
+	}
+	cancel()
+	<-ended
 }
 
 func TestRefusesToStart(t *testing.T) {

@@ -73,6 +73,12 @@ func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, 
 		return
 	}
 	if rt.stream != nil {
+		// A stream may be silent for as long as nothing happens.
+		control := http.NewResponseController(w)
+		if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(noDeadline)); err != nil {
+			s.writeFailure(w, err, nil)
+			return
+		}
 		err := s.openStream(r.Context(), peer, true, rt.method, md, func(ctx context.Context) error {
 			if err := s.validate(req); err != nil {
 				return err
@@ -184,13 +190,7 @@ func (f *failure) allow() string {
 type ndjson struct{ w http.ResponseWriter }
 
 func (n *ndjson) write(v any) error {
-	if n.w.Header().Get("Content-Type") == "" {
-		n.w.Header().Set("Content-Type", "application/x-ndjson")
-		control := http.NewResponseController(n.w)
-		if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(noDeadline)); err != nil {
-			return err
-		}
-	}
+	n.w.Header().Set("Content-Type", "application/x-ndjson")
 	if err := json.NewEncoder(n.w).Encode(v); err != nil {
 		return err
 	}
