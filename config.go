@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/hexrdev/hexrd/identity"
 )
@@ -44,11 +45,22 @@ type Config struct {
 
 	Identity identity.Config
 
+	// Snapshots says when snapshots are taken; its zero value means the defaults.
+	Snapshots Snapshots
+
 	// AdminSocket is a unix socket (0600) with metrics, profiles and leave; empty: none.
 	AdminSocket string
 
 	Logger  *slog.Logger // nil: no log
 	Version string       // shown in status
+}
+
+// Snapshots says how often raft's log is replaced by a snapshot of the store.
+// Zero fields mean the defaults of package node.
+type Snapshots struct {
+	Entries  uint64        // log entries since the last one
+	Trailing uint64        // entries kept behind one, for followers that lag
+	Interval time.Duration // how often it is looked whether one is due
 }
 
 // Validate says what is wrong, without touching disk or network.

@@ -166,6 +166,9 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 		Stream:  cluster.NewStreamLayer(s.listener, s.admission.resolve),
 		Forward: forwarder{s.peers}, Logger: s.log,
 		Joining: fresh && len(s.cfg.Join) > 0,
+		Limits: node.Limits{
+			SnapshotEntries: s.cfg.Snapshots.Entries, TrailingEntries: s.cfg.Snapshots.Trailing, SnapshotEvery: s.cfg.Snapshots.Interval,
+		},
 	}
 	if s.cfg.Bootstrap {
 		nc.Bootstrap = &node.Bootstrap{

@@ -40,6 +40,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	peer, known := peerOf(r.Context())
 	if !known {
+		s.metrics.answered("http", errUnauthenticated, 0)
 		s.writeFailure(w, errUnauthenticated, nil)
 		return
 	}

@@ -60,7 +60,23 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 denied; 5 conflict;
 		newBlockCommand(), newUnblockCommand(),
 		newStartCommand(), newJoinCommand(), newLeaveCommand(), newDevCommand(), newVersionCommand(),
 	)
+	blameUsage(root)
 	return root
+}
+
+// blameUsage makes wrong arguments of every verb a usage error.
+func blameUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			if err := check(cmd, args); err != nil {
+				return usageError(err)
+			}
+			return nil
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		blameUsage(sub)
+	}
 }
 
 // dial makes a client from the flags.

@@ -88,7 +88,10 @@ func addNodeFlags(cmd *cobra.Command) {
 	f.String("wrapper-key", "/etc/hexrd/wrapper.key", "file whose key wraps the keyring; outside the data directory; made on bootstrap and join")
 	f.String("bind", hexrd.DefaultBind, "host:port to listen on")
 	f.String("advertise", "", "host:port that other nodes and clients use (default: --bind)")
-	f.String("log-store", "", "raft log store of a new node: bolt or wal (default "+hexrd.DefaultLogStore+")")
+	f.String("log-store", "", "raft log store of a new node: bolt, or wal for trials (default "+hexrd.DefaultLogStore+")")
+	f.Uint64("snapshot-entries", 8192, "log entries between snapshots")
+	f.Uint64("trailing-entries", 10240, "log entries kept behind a snapshot, for followers that lag")
+	f.Duration("snapshot-interval", 30*time.Second, "how often it is looked whether a snapshot is due")
 	f.String("admin-socket", "", "unix socket for metrics, profiles and leave (default: admin.sock in the data directory)")
 	f.String("log-level", "info", "debug, info, warn or error")
 	f.String("log-format", "json", "json or text")
@@ -111,6 +114,9 @@ func nodeConfig(cmd *cobra.Command) (hexrd.Config, error) {
 			Socket: get("socket"), CertFile: get("cert"), KeyFile: get("key"), BundleFile: get("bundle"),
 		},
 	}
+	cfg.Snapshots.Entries, _ = cmd.Flags().GetUint64("snapshot-entries")
+	cfg.Snapshots.Trailing, _ = cmd.Flags().GetUint64("trailing-entries")
+	cfg.Snapshots.Interval, _ = cmd.Flags().GetDuration("snapshot-interval")
 	if cfg.AdminSocket == "" {
 		cfg.AdminSocket = filepath.Join(cfg.DataDir, "admin.sock")
 	}

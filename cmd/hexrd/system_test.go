@@ -48,10 +48,10 @@ func count(t *testing.T, few int) int {
 	return few
 }
 
-func startCluster(t *testing.T, store string) (*dev.Cluster, string) {
+func startCluster(t *testing.T, store string, nodeArgs ...string) (*dev.Cluster, string) {
 	t.Helper()
 	dir := t.TempDir()
-	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store})
+	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store, NodeArgs: nodeArgs})
 	if err != nil {
 		logs(t, dir)
 		t.Fatal(err)
@@ -162,13 +162,17 @@ func (w *writer) step(ctx context.Context, i int) error {
 
 // TestKillsLoseNothing runs agents against three nodes that are killed and
 // started again all the while.
-func TestKillsLoseNothing(t *testing.T) {
-	killsLoseNothing(t, "bolt", count(t, 1200))
+func TestKillsLoseNothing(t *testing.T) { killsLoseNothing(t, count(t, 1200)) }
+
+// TestKillsLoseNothingAmongSnapshots does the same with a snapshot every few
+// entries, and a log that keeps next to nothing: who was away comes back by one.
+func TestKillsLoseNothingAmongSnapshots(t *testing.T) {
+	killsLoseNothing(t, count(t, 800), "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
 }
 
-func killsLoseNothing(t *testing.T, store string, operations int) {
+func killsLoseNothing(t *testing.T, operations int, nodeArgs ...string) {
 	const agents = 8
-	c, dir := startCluster(t, store)
+	c, dir := startCluster(t, "bolt", nodeArgs...)
 	var writers []*writer
 	for i := range agents {
 		id := fmt.Sprintf("acme/agent-%d", i)

@@ -33,6 +33,7 @@ type Config struct {
 	Nodes       int           // 0: 3
 	SVIDTTL     time.Duration // 0: 1 h
 	LogStore    string        // empty: the node's default
+	NodeArgs    []string      // further flags of every node
 	Program     string        // the hexrd binary; empty: this one
 	Logger      *slog.Logger  // nil: no log
 	Progress    io.Writer     // a line for each step; nil: none

@@ -120,6 +120,7 @@ func (c *Cluster) launch(ctx context.Context, n nodeState, args []string) (*memb
 	args = append(args,
 		"--data-dir", c.layout.data(n.ID), "--wrapper-key", c.layout.wrapperKey(n.ID),
 		"--bind", n.Address, "--admin-socket", admin)
+	args = append(args, c.cfg.NodeArgs...)
 	if c.cfg.LogStore != "" {
 		args = append(args, "--log-store", c.cfg.LogStore)
 	}
