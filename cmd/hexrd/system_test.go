@@ -205,6 +205,9 @@ func killsLoseNothing(t *testing.T, operations int, nodeArgs ...string) {
 	}
 	checkAudit(t, c, writers)
 	checkNothingReadable(t, dir)
+	if taken, err := filepath.Glob(filepath.Join(dir, "nodes", "*", "data", "snapshots", "*", "meta")); len(nodeArgs) > 0 && len(taken) == 0 {
+		t.Errorf("no snapshot was taken: the test shows nothing: %v", err)
+	}
 }
 
 // killAll kills a node and starts it again, one after the other, until the work
