@@ -72,6 +72,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	if err := w.commit(s.db); err != nil {
 		return nil, err
 	}
+	s.noteDestroyed(rows)
 	s.announce(len(rows) > 0)
 	return results, nil
 }

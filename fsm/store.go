@@ -43,6 +43,7 @@ type Store struct {
 	name  string       // directory of db within cfg.Dir
 	chain *chain
 
+	destroyed              atomic.Bool // since the last Erase
 	view                   atomic.Pointer[view]
 	applied, rows, changed broadcast
 	closed                 chan struct{}

@@ -255,6 +255,60 @@ func TestNothingReadableInTheStore(t *testing.T) {
 	}
 }
 
+// TestErase: the sealed bytes of what was destroyed leave the files.
+func TestErase(t *testing.T) {
+	b := newCluster(t)
+	b.one(mainID, put("k", agentScope, "v"), ok)
+	scope, err := parseFullScope(agentScope, td)
+	if err != nil {
+		t.Fatal(err)
+	}
+	key := RecordKey(b.keys, scope, "k")
+	sealed, closer, err := b.store.db.Get(fullKey(tableValue, (&record{key: key[:]}).valueKey(1)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	row := bytes.Clone(sealed)
+	_ = closer.Close()
+	found := func() (n int) {
+		err := filepath.WalkDir(b.store.cfg.Dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || d.IsDir() {
+				return err
+			}
+			data, err := os.ReadFile(path)
+			if bytes.Contains(data, row[8:]) {
+				n++
+			}
+			return err
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if err := b.store.Flush(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if found() == 0 || b.store.Erasable() {
+		t.Fatal("the sealed bytes are not where the test looks")
+	}
+	b.one(mainID, destroy("k", agentScope, 0), ok)
+	if !b.store.Erasable() {
+		t.Fatal("nothing to erase after a destroy")
+	}
+	if err := b.store.Erase(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	dir := b.store.cfg.Dir
+	if err := b.store.Close(); err != nil { // obsolete files are removed in the background
+		t.Fatal(err)
+	}
+	b.open(dir)
+	if n := found(); n > 0 {
+		t.Errorf("the sealed bytes are still in %d files", n)
+	}
+}
+
 func TestRefusedEntries(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*fsmpb.Entry)

@@ -14,8 +14,9 @@ const (
 	sweepRounds = 5
 )
 
-// housekeep is the leader's work beside accesses: it keeps the FSM's time from
-// standing still, and ends what time has ended.
+// housekeep is a node's work beside accesses: it erases what was destroyed, and
+// as leader keeps the FSM's time from standing still and ends what time has
+// ended.
 func (n *Node) housekeep(ctx context.Context) {
 	tick := time.NewTicker(n.cfg.Limits.IdleEvery / 2)
 	defer tick.Stop()
@@ -27,6 +28,7 @@ func (n *Node) housekeep(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		n.erase(ctx)
 		if id, _ := n.Leader(); id != n.cfg.ID || !n.store.Ready() {
 			continue
 		}
@@ -34,6 +36,21 @@ func (n *Node) housekeep(ctx context.Context) {
 			n.moveTime()
 		}
 		n.sweep(ctx)
+	}
+}
+
+// erase lets the bytes of what was destroyed leave this node's files: a
+// compaction of the store, and a snapshot that replaces an older one.
+func (n *Node) erase(ctx context.Context) {
+	if !n.store.Erasable() {
+		return
+	}
+	if err := n.store.Erase(ctx); err != nil {
+		n.log.Warn("the store was not compacted after a destroy; it is tried again")
+		return
+	}
+	if err := n.raft.Load().Snapshot().Error(); err != nil {
+		n.log.Info("no snapshot was taken after a destroy; the next one is")
 	}
 }
 
