@@ -246,7 +246,9 @@ func TestTail(t *testing.T) {
 		t.Errorf("row %v", r)
 	}
 	cancel()
-	<-ended
+	if err := <-ended; err == nil {
+		t.Error("a tail ended without its context")
+	}
 }
 
 func TestRefusesToStart(t *testing.T) {
