@@ -201,8 +201,8 @@ func TestAChainEndsWithItsFirstCertificate(t *testing.T) {
 // FuzzAuthenticate: no certificate makes it panic, and none that this authority
 // did not sign gets through.
 func FuzzAuthenticate(f *testing.F) {
-	ca := newTestCA(&testing.T{})
-	stranger := newTestCA(&testing.T{})
+	ca := newTestCA(f)
+	stranger := newTestCA(f)
 	f.Add(stranger.leaf([]string{agent}, nil).Certificates[0].Raw)
 	f.Add(stranger.leaf([]string{agent, agent + "2"}, nil).Certificates[0].Raw)
 	f.Add(stranger.cert.Raw)

@@ -21,12 +21,12 @@ var testDomain = spiffeid.RequireTrustDomainFromString("hexr.cloud")
 
 // testCA makes certificates, good and bad.
 type testCA struct {
-	t    *testing.T
+	t    testing.TB
 	cert *x509.Certificate
 	key  crypto.Signer
 }
 
-func newTestCA(t *testing.T) *testCA {
+func newTestCA(t testing.TB) *testCA {
 	t.Helper()
 	ca := &testCA{t: t, key: newTestKey(t)}
 	tmpl := &x509.Certificate{
@@ -38,7 +38,7 @@ func newTestCA(t *testing.T) *testCA {
 	return ca
 }
 
-func newTestKey(t *testing.T) crypto.Signer {
+func newTestKey(t testing.TB) crypto.Signer {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {

@@ -123,6 +123,18 @@ func neverStale(t *testing.T, store string, rounds int) {
 			t.Fatalf("get %d: stale or failed: %v", i, err)
 		}
 	}
+	rows := map[string]int{}
+	auditor := dialAs(t, c, "/hexr/auditor/test", c.Addresses()...)
+	query := &hexrv1.QueryRequest{Caller: "spiffe://" + c.TrustDomain() + "/agent/acme/reader/main", PageSize: 1000}
+	for r, err := range auditor.AuditQuery(t.Context(), query) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[r.GetOperation()+" "+r.GetOutcome()]++
+	}
+	if len(rows) != 2 || rows["put granted"] != rounds || rows["get granted"] != rounds {
+		t.Errorf("%d puts and gets have these rows: %v", rounds, rows)
+	}
 }
 
 // writer is one agent that writes and reads its own paths through all nodes, and
