@@ -37,8 +37,8 @@ func TestArchive(t *testing.T) {
 		keys := ""
 		return keys, readArchive(bytes.NewReader(b), t.TempDir(), func(k []byte) error { keys = string(k); return nil })
 	}
-	if _, err := read(stream); err != nil {
-		t.Fatal(err)
+	if keys, err := read(stream); err != nil || keys != "keys" {
+		t.Fatalf("%q, %v", keys, err)
 	}
 	for i := range stream {
 		bad := bytes.Clone(stream)
