@@ -105,8 +105,8 @@ func TestOnlyNodesOfTheTrustDomain(t *testing.T) {
 		if !errors.Is(err, want) || (err == nil) != (want == nil) {
 			t.Errorf("%q: %v, want %v", id, err, want)
 		}
-		if any := AuthorizeNode(testDomain)(parsed); (any == nil) != !errors.Is(want, ErrNotNode) {
-			t.Errorf("%q as any node: %v", id, any)
+		if err := AuthorizeNode(testDomain)(parsed); (err == nil) == errors.Is(want, ErrNotNode) {
+			t.Errorf("%q as any node: %v", id, err)
 		}
 		quiet(t, err)
 	}
