@@ -38,7 +38,8 @@ func (s *Server) listen(ctx context.Context) (err error) {
 // serve answers gRPC and HTTP on the listener, and the admin socket.
 func (s *Server) serve() (err error) {
 	s.api, err = api.New(api.Config{
-		Backend: backend{s}, TrustDomain: s.td.Name(), PeerFromContext: peerFromContext, Logger: s.log, Registry: s.registry,
+		Backend: backend{s}, TrustDomain: s.td.Name(), PeerFromContext: peerFromContext, Tokens: s.tokens,
+		Logger: s.log, Registry: s.registry,
 	})
 	if err != nil {
 		return fmt.Errorf("open api: %w", err)
@@ -117,7 +118,10 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 		return ctx
 	}
 	p := conn.Peer()
-	return api.WithPeer(ctx, api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: c.RemoteAddr().String()})
+	return api.WithPeer(ctx, api.Peer{
+		ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: c.RemoteAddr().String(),
+		Presented: len(conn.ConnectionState().PeerCertificates) > 0,
+	})
 }
 
 // constantHandler passes that a library logged something, never what: net/http's

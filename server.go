@@ -32,6 +32,7 @@ type Server struct {
 	td     spiffeid.TrustDomain
 	nodeID string
 	tls    clusterTLS
+	tokens agentTokens
 
 	wrapper  seal.Wrapper
 	keys     *keyStore
@@ -120,7 +121,9 @@ func (s *Server) identify(ctx context.Context) error {
 		return fmt.Errorf("this process's SVID is not one of a node: register it as spiffe://%s/hexr/node/<node-id>: %w", s.td.Name(), err)
 	}
 	s.tls = clusterTLS{source: source, td: s.td}
-	return nil
+	tokens, err := identity.NewTokens(source, s.td)
+	s.tokens = agentTokens{tokens}
+	return err
 }
 
 // openKeys opens or makes the wrapper key, the keyring and the audit key. A

@@ -5,6 +5,7 @@ import (
 
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 
+	"github.com/hexrdev/hexrd/api"
 	"github.com/hexrdev/hexrd/cluster"
 	"github.com/hexrdev/hexrd/identity"
 )
@@ -34,6 +35,17 @@ func (t clusterTLS) Authenticate(state tls.ConnectionState) (cluster.Peer, error
 	}
 	node, _ := identity.NodeID(peer.ID) // empty for every other class
 	return cluster.Peer{ID: peer.ID.String(), Node: node, NotAfter: peer.NotAfter, Kind: peer.Kind}, nil
+}
+
+// agentTokens verifies JWT-SVIDs for the API.
+type agentTokens struct{ *identity.Tokens }
+
+func (t agentTokens) Verify(token string) (api.Peer, error) {
+	p, err := t.Tokens.Verify(token)
+	if err != nil {
+		return api.Peer{}, err
+	}
+	return api.Peer{ID: p.ID.String(), Kind: p.Kind, NotAfter: p.NotAfter, TokenDigest: p.Digest[:]}, nil
 }
 
 func (t clusterTLS) Updated() <-chan struct{} { return t.source.Updated() }

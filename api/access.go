@@ -12,6 +12,9 @@ import (
 // access fills an access with who calls.
 func (s *Server) access(c *call, a *fsmpb.Access) *fsmpb.Access {
 	a.Caller, a.Svid, a.Expires = c.caller.ID, fsmpb.SVIDKind_SVID_KIND_X509, c.peer.NotAfter.UnixNano()
+	if c.peer.TokenDigest != nil {
+		a.Svid, a.TokenDigest = fsmpb.SVIDKind_SVID_KIND_JWT, c.peer.TokenDigest
+	}
 	a.Peer, a.RequestId, a.TraceId = c.peer.Addr, c.requestID[:], c.traceID
 	a.Seen = s.backend.Store().Time()
 	if fsm.OperationOf(a) != c.method.audited {

@@ -100,7 +100,11 @@ func auditRows(encoded [][]byte) ([]*hexrv1.AuditRow, error) {
 	return rows, nil
 }
 
-const tailPage = 256
+const (
+	tailPage = 256
+	// recheckEvery bounds how long a silent stream outlives its caller's token.
+	recheckEvery = 2 * time.Second
+)
 
 // auditTail is decided once; then every row is shown as it is appended, as long
 // as the caller is who it was: its SVID has not ended, and it is not blocked.
@@ -120,12 +124,13 @@ func (s *Server) auditTail(ctx context.Context, req *hexrv1.TailRequest, send fu
 	if req.From != nil {
 		from = req.GetFrom()
 	}
-	end := time.NewTimer(time.Until(c.peer.NotAfter))
+	end, again := time.NewTimer(time.Until(c.peer.NotAfter)), time.NewTicker(recheckEvery)
 	defer end.Stop()
+	defer again.Stop()
 	for {
 		added, changed := store.RowsAdded(), store.Changed()
-		if store.BlockedCaller(c.caller) {
-			return errBlocked
+		if err := s.stillAdmitted(c); err != nil {
+			return err
 		}
 		page, err := store.QueryRows(ctx, fsm.RowQuery{
 			Caller: r.GetAuditGrant().GetCaller(), From: from, Size: store.AuditSize(), Limit: tailPage, ScanMax: 64 * tailPage,
@@ -148,6 +153,7 @@ func (s *Server) auditTail(ctx context.Context, req *hexrv1.TailRequest, send fu
 		select {
 		case <-added:
 		case <-changed:
+		case <-again.C:
 		case <-end.C:
 			return errExpired
 		case <-ctx.Done():
@@ -182,8 +188,8 @@ func (s *Server) auditVerify(ctx context.Context, req *hexrv1.VerifyRequest, sen
 		return err
 	}
 	for from := uint64(0); from < size; {
-		if !c.peer.NotAfter.After(time.Now()) {
-			return errExpired
+		if err := s.stillAdmitted(c); err != nil {
+			return err
 		}
 		rows, err := store.Rows(ctx, from, int(min(chunkRows, size-from)))
 		if err != nil {

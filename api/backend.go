@@ -46,6 +46,13 @@ type Peer struct {
 	Kind     string // x509 or jwt
 	NotAfter time.Time
 	Addr     string
+	// Presented: the connection has a certificate, verified or not.
+	Presented bool
+	// TokenDigest is the SHA-256 of a JWT-SVID.
+	TokenDigest []byte
+	// Admitted says whether the identity still holds; nil: for as long as the
+	// connection is open.
+	Admitted func() bool
 }
 
 type peerKey struct{}

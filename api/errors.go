@@ -30,8 +30,8 @@ func fail(code codes.Code, reason, message string) *failure {
 
 var (
 	errUnauthenticated = fail(codes.Unauthenticated, "NO_IDENTITY",
-		"a valid X.509-SVID of the cluster's trust domain is required: present one from the SPIFFE Workload API")
-	errExpired       = fail(codes.Unauthenticated, "SVID_EXPIRED", "the X.509-SVID has expired: connect again with a renewed one")
+		"a valid SVID of the cluster's trust domain is required: present one from the SPIFFE Workload API")
+	errExpired       = fail(codes.Unauthenticated, "SVID_EXPIRED", "the SVID has expired: come again with a renewed one")
 	errClass         = fail(codes.PermissionDenied, "WRONG_CLASS", "this kind of identity may not call this method")
 	errMethod        = fail(codes.Unimplemented, "UNKNOWN_METHOD", "this node does not know the method")
 	errRate          = fail(codes.ResourceExhausted, "RATE_LIMITED", "too many requests of this identity: wait, then try again")

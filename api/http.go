@@ -33,15 +33,14 @@ func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveHTT
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
-	r.Header.Del("Authorization") // nothing behind this looks at it
 	if r.URL.EscapedPath() == "/health" {
 		s.serveHealth(w, r)
 		return
 	}
-	peer, known := peerOf(r.Context())
-	if !known {
-		s.metrics.answered("http", errUnauthenticated, 0)
-		s.writeFailure(w, errUnauthenticated, nil)
+	peer, err := s.authenticate(r)
+	if err != nil {
+		s.metrics.answered("http", err, 0)
+		s.writeFailure(w, err, nil)
 		return
 	}
 	route, err := match(r)

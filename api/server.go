@@ -16,6 +16,7 @@ type Config struct {
 	TrustDomain string
 	// PeerFromContext is who made a gRPC call; false: nobody that verified.
 	PeerFromContext func(context.Context) (Peer, bool)
+	Tokens          Tokens               // nil: no JWT-SVIDs
 	Registry        *prometheus.Registry // nil: no metrics
 	Logger          *slog.Logger         // nil: no log
 }
@@ -27,6 +28,7 @@ type Server struct {
 	log     *slog.Logger
 	rules   protovalidate.Validator
 	limits  *limiter
+	guesses *guesses
 	metrics *metrics
 	methods map[string]*method
 }
@@ -50,7 +52,13 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
-	s := &Server{cfg: c, backend: c.Backend, log: c.Logger, rules: rules, limits: limits, metrics: newMetrics(c.Registry)}
+	guesses, err := newGuesses()
+	if err != nil {
+		return nil, fmt.Errorf("api: %w", err)
+	}
+	s := &Server{
+		cfg: c, backend: c.Backend, log: c.Logger, rules: rules, limits: limits, guesses: guesses, metrics: newMetrics(c.Registry),
+	}
 	s.methods = methodTable()
 	return s, nil
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"crypto/subtle"
-	"time"
 
 	"google.golang.org/grpc/codes"
 
@@ -45,11 +44,8 @@ func (s *Server) open(c *call, secret *fsmpb.Secret) (*hexrv1.GetResponse, error
 	if err != nil || !fsm.MayRead(c.caller, scope) {
 		return nil, outcomeFailures[fsmpb.Outcome_OUTCOME_DENIED]
 	}
-	if !c.peer.NotAfter.After(time.Now()) {
-		return nil, errExpired
-	}
-	if s.backend.Store().BlockedCaller(c.caller) {
-		return nil, errBlocked
+	if err := s.stillAdmitted(c); err != nil {
+		return nil, err
 	}
 	digest := seal.Digest(secret.GetSealed())
 	if subtle.ConstantTimeCompare(digest[:], secret.GetDigest()) != 1 || len(secret.GetRequestId()) != 16 {

@@ -88,6 +88,8 @@ func validateAccess(a *fsmpb.Access, trustDomain string) error {
 		return refuse("peer address")
 	case a.GetSvid() < fsmpb.SVIDKind_SVID_KIND_NONE || a.GetSvid() > fsmpb.SVIDKind_SVID_KIND_JWT:
 		return refuse("kind of SVID")
+	case (a.GetSvid() == fsmpb.SVIDKind_SVID_KIND_JWT) != (len(a.GetTokenDigest()) > 0):
+		return refuse("a JWT-SVID and its digest go together")
 	case a.GetExpires() < 0, a.GetSeen() < 0:
 		return refuse("time")
 	case a.GetExpires() == 0 && (a.GetSvid() != fsmpb.SVIDKind_SVID_KIND_NONE || caller.Class != ClassNode):

@@ -72,6 +72,8 @@ func (x *access) decide() *fsmpb.Result {
 		return outcome(fsmpb.Outcome_OUTCOME_EXPIRED)
 	case isBlocked(x.st.blocked, caller):
 		return outcome(fsmpb.Outcome_OUTCOME_BLOCKED)
+	case x.a.GetSvid() == fsmpb.SVIDKind_SVID_KIND_JWT && (!x.limits.GetJwtSvid() || caller.Class != ClassAgent):
+		return denied()
 	case !x.allowed():
 		return denied()
 	}

@@ -214,6 +214,36 @@ func TestExpiryAndBlocks(t *testing.T) {
 	block(operID, fsmpb.Outcome_OUTCOME_INVALID)
 }
 
+// TestJWTSVIDs: whether a JWT-SVID counts is the cluster's state, and never for
+// others than agents.
+func TestJWTSVIDs(t *testing.T) {
+	b := newCluster(t)
+	try := func(id string, op *fsmpb.Access, want fsmpb.Outcome) {
+		t.Helper()
+		a := b.access(id, op)
+		a.Svid, a.TokenDigest = fsmpb.SVIDKind_SVID_KIND_JWT, make([]byte, 32)
+		b.want(b.do(a)[0], want)
+	}
+	set := func(value string) {
+		b.one(operID, &fsmpb.Access{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: "jwt_svid", Value: value}}}, ok)
+	}
+	try(mainID, get("k", "", 0), denied().GetOutcome())
+	set("true")
+	try(mainID, get("k", "", 0), none)
+	try(operID, &fsmpb.Access{Op: &fsmpb.Access_SettingsGet{SettingsGet: &fsmpb.SettingsGet{}}}, denied().GetOutcome())
+	try(nodeID, &fsmpb.Access{Op: &fsmpb.Access_MemberLeave{MemberLeave: &fsmpb.MemberLeave{}}}, denied().GetOutcome())
+	set("false")
+	try(mainID, get("k", "", 0), denied().GetOutcome())
+
+	a := b.access(mainID, get("k", "", 0))
+	if a.Svid = fsmpb.SVIDKind_SVID_KIND_JWT; validateAccess(a, td) == nil {
+		t.Error("a JWT-SVID without its digest is valid")
+	}
+	if a.Svid, a.TokenDigest = fsmpb.SVIDKind_SVID_KIND_X509, make([]byte, 32); validateAccess(a, td) == nil {
+		t.Error("an X.509-SVID with a token's digest is valid")
+	}
+}
+
 func TestQuota(t *testing.T) {
 	b := newCluster(t)
 	set := func(name, value string) {

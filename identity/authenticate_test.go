@@ -178,7 +178,7 @@ func TestAChainEndsWithItsFirstCertificate(t *testing.T) {
 	if !peer.NotAfter.Equal(soon) || !leaf.NotAfter.After(soon) {
 		t.Errorf("it is valid until %s, the authority until %s", peer.NotAfter, soon)
 	}
-	if peer.Leaf != sha256.Sum256(leaf.Raw) {
+	if peer.Digest != sha256.Sum256(leaf.Raw) {
 		t.Error("another leaf's digest")
 	}
 	if _, err := Authenticate(presented(leaf), ca.bundle(), testDomain); !errors.Is(err, ErrBadCertificate) {

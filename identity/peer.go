@@ -27,18 +27,18 @@ var (
 	ErrBadCertificate = errors.New("peer certificate is not a valid X.509-SVID")
 	// ErrWrongTrustDomain: it is of another trust domain.
 	ErrWrongTrustDomain = errors.New("peer certificate is of another trust domain")
-	// ErrExpired: the time is outside the validity of the SVID or of its chain.
-	ErrExpired = errors.New("X.509-SVID has expired or is not yet valid")
+	// ErrExpired: the time is outside the validity of the SVID, or of its chain.
+	ErrExpired = errors.New("SVID has expired or is not yet valid")
 )
 
 // Peer is who is at the other end of a connection, verified.
 type Peer struct {
 	ID spiffeid.ID
-	// NotAfter is when the verified chain ends to be valid: at the leaf's end, or
-	// an authority's if that comes first.
+	// NotAfter is when the verified chain ends to be valid, at the leaf's end or
+	// an authority's if that comes first; or the token's end.
 	NotAfter time.Time
-	Kind     string            // KindX509
-	Leaf     [sha256.Size]byte // SHA-256 of the leaf's DER
+	Kind     string            // KindX509 or KindJWT
+	Digest   [sha256.Size]byte // SHA-256 of the leaf's DER, or of the token
 }
 
 // Authenticate verifies the peer's certificate of a TLS connection against the
@@ -77,7 +77,7 @@ func verify(certs []*x509.Certificate, bundles x509bundle.Source, td spiffeid.Tr
 	if err != nil {
 		return Peer{}, classify(err)
 	}
-	return Peer{ID: id, NotAfter: validUntil(chains), Kind: KindX509, Leaf: sha256.Sum256(leaf.Raw)}, nil
+	return Peer{ID: id, NotAfter: validUntil(chains), Kind: KindX509, Digest: sha256.Sum256(leaf.Raw)}, nil
 }
 
 // leafID returns the SPIFFE ID of the leaf's only URI SAN, byte for byte as it

@@ -86,7 +86,7 @@ func TestBothEndsKnowEachOther(t *testing.T) {
 		t.Errorf("version %x, protocol %q", m.server.Version, m.server.NegotiatedProtocol)
 	}
 	peer, err := Authenticate(m.server, ca.bundle(), testDomain)
-	if err != nil || peer.ID.String() != agent || peer.Leaf != sha256.Sum256(svid.Certificates[0].Raw) {
+	if err != nil || peer.ID.String() != agent || peer.Digest != sha256.Sum256(svid.Certificates[0].Raw) {
 		t.Errorf("the server sees %+v, %v", peer, err)
 	}
 	peer, err = Authenticate(m.client, ca.bundle(), testDomain)
