@@ -130,7 +130,7 @@ func (r replica) Status(_ context.Context, markOf string) (*clusterpb.StatusResp
 		ConfigurationIndex: store.Configuration().GetIndex(),
 	}
 	if markOf != "" {
-		resp.Mark = store.Mark(markOf)
+		resp.Mark, resp.MarkTerm = store.Mark(markOf)
 	}
 	for _, srv := range store.Configuration().GetServers() {
 		resp.Members = append(resp.Members, &clusterpb.Member{Id: srv.GetId(), Address: srv.GetAddress(), Voter: srv.GetVoter()})

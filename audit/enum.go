@@ -1,6 +1,9 @@
 package audit
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+)
 
 // Operation is what was attempted. Numbers are for ever.
 type Operation uint8
@@ -70,11 +73,35 @@ const (
 
 var (
 	operationNames = []string{
-		"", "get", "put", "list", "delete", "undelete", "destroy", "describe", "versions",
-		"audit.query", "audit.tail", "audit.verify", "token.create", "token.list", "token.revoke",
-		"member.join", "member.promote", "member.remove", "member.transfer", "member.leave", "member.announce",
-		"key.release", "settings.get", "settings.set", "block", "unblock", "block.list", "cluster.bootstrap",
-		"throttled", "sweep",
+		OpGet: "get",
+		OpPut: "put",
+		OpList: "list",
+		OpDelete: "delete",
+		OpUndelete: "undelete",
+		OpDestroy: "destroy",
+		OpDescribe: "describe",
+		OpVersions: "versions",
+		OpAuditQuery: "audit.query",
+		OpAuditTail: "audit.tail",
+		OpAuditVerify: "audit.verify",
+		OpTokenCreate: "token.create",
+		OpTokenList: "token.list",
+		OpTokenRevoke: "token.revoke",
+		OpMemberJoin: "member.join",
+		OpMemberPromote: "member.promote",
+		OpMemberRemove: "member.remove",
+		OpMemberTransfer: "member.transfer",
+		OpMemberLeave: "member.leave",
+		OpMemberAnnounce: "member.announce",
+		OpKeyRelease: "key.release",
+		OpSettingsGet: "settings.get",
+		OpSettingsSet: "settings.set",
+		OpBlock: "block",
+		OpUnblock: "unblock",
+		OpBlockList: "block.list",
+		OpBootstrap: "cluster.bootstrap",
+		OpThrottled: "throttled",
+		OpSweep: "sweep",
 	}
 	outcomeNames = []string{
 		"", "granted", "denied", "not_found", "conflict", "shadowed", "replayed", "expired", "blocked", "quota",
@@ -88,13 +115,13 @@ func (o Outcome) String() string   { return name(outcomeNames, uint8(o)) }
 func (k SVIDKind) String() string  { return name(svidNames, uint8(k)) }
 
 // Valid reports whether the number has a meaning.
-func (o Operation) Valid() bool { return o != 0 && int(o) < len(operationNames) }
+func (o Operation) Valid() bool { return has(operationNames, uint8(o)) }
 
 // Valid reports whether the number has a meaning.
-func (o Outcome) Valid() bool { return o != 0 && int(o) < len(outcomeNames) }
+func (o Outcome) Valid() bool { return has(outcomeNames, uint8(o)) }
 
 // Valid reports whether the number has a meaning.
-func (k SVIDKind) Valid() bool { return k != 0 && int(k) < len(svidNames) }
+func (k SVIDKind) Valid() bool { return has(svidNames, uint8(k)) }
 
 // ParseOperation is the inverse of String.
 func ParseOperation(s string) (Operation, error) {
@@ -108,18 +135,20 @@ func ParseOutcome(s string) (Outcome, error) {
 	return Outcome(n), err
 }
 
+// has reports whether the number has a name; some are free.
+func has(names []string, n uint8) bool { return int(n) < len(names) && names[n] != "" }
+
 func name(names []string, n uint8) string {
-	if n == 0 || int(n) >= len(names) {
+	if !has(names, n) {
 		return fmt.Sprintf("unknown(%d)", n)
 	}
 	return names[n]
 }
 
 func parse(names []string, s, what string) (uint8, error) {
-	for i, n := range names[1:] {
-		if n == s {
-			return uint8(i + 1), nil
-		}
+	if i := slices.Index(names, s); i > 0 && s != "" {
+		return uint8(i), nil
 	}
-	return 0, fmt.Errorf("unknown %s: use one of %q", what, names[1:])
+	known := slices.DeleteFunc(slices.Clone(names), func(n string) bool { return n == "" })
+	return 0, fmt.Errorf("unknown %s: use one of %q", what, known)
 }

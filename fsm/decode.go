@@ -15,6 +15,7 @@ const (
 	// MaxAccesses bounds the accesses of one entry.
 	MaxAccesses = 4096
 
+	maxMarks   = 256
 	idSize     = 16
 	digestSize = 32
 	maxLabel   = 64
@@ -37,8 +38,13 @@ func decodeEntry(data []byte, clusterID [16]byte) (*fsmpb.Entry, error) {
 	if c := e.GetCheck(); c != nil && len(c.GetRoot()) != digestSize {
 		return nil, fmt.Errorf("%w: check of an entry", ErrCorrupt)
 	}
-	if len(e.GetAccesses()) > MaxAccesses || e.GetTime() < 0 {
+	if len(e.GetAccesses()) > MaxAccesses || len(e.GetMarks()) > maxMarks || e.GetTime() < 0 {
 		return nil, fmt.Errorf("%w: entry out of bounds", ErrCorrupt)
+	}
+	for _, m := range e.GetMarks() {
+		if !validNodeID(m.GetNode()) {
+			return nil, fmt.Errorf("%w: mark of an entry", ErrCorrupt)
+		}
 	}
 	return &e, nil
 }

@@ -34,7 +34,9 @@ func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture boo
 		results = append(results, r)
 		rows = append(rows, x.row(r))
 		st.size++
-		st.mark(a.GetNode(), index)
+	}
+	for _, m := range e.GetMarks() {
+		st.mark(m)
 	}
 	return results, rows
 }

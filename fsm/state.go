@@ -36,15 +36,25 @@ func newState(clusterID [16]byte) *state {
 // effective is the settings with defaults for what is not set.
 func (st *state) effective() *fsmpb.Settings { return Effective(st.settings) }
 
-func (st *state) mark(node string, index uint64) {
-	i, found := slices.BinarySearchFunc(st.marks, node, func(m *fsmpb.Mark, n string) int { return strings.Compare(m.GetNode(), n) })
-	m := &fsmpb.Mark{Node: node, Index: index}
-	if found {
-		st.marks = slices.Clone(st.marks)
-		st.marks[i] = m
+// mark raises the mark of a member. Proposals of one node may overtake another:
+// a mark never goes back.
+func (st *state) mark(m *fsmpb.Mark) {
+	if member := st.member(m.GetNode()); member == nil || member.GetRemoved() || m.GetIndex() >= st.index {
 		return
 	}
-	st.marks = slices.Insert(slices.Clone(st.marks), i, m)
+	i, found := slices.BinarySearchFunc(st.marks, m.GetNode(), func(m *fsmpb.Mark, n string) int { return strings.Compare(m.GetNode(), n) })
+	marks := slices.Clone(st.marks)
+	if found {
+		marks[i] = &fsmpb.Mark{Node: m.GetNode(), Index: max(m.GetIndex(), marks[i].GetIndex()), Term: max(m.GetTerm(), marks[i].GetTerm())}
+	} else {
+		marks = slices.Insert(marks, i, m)
+	}
+	st.marks = marks
+}
+
+// unmark forgets the mark of a node that is gone for good.
+func (st *state) unmark(node string) {
+	st.marks = slices.DeleteFunc(slices.Clone(st.marks), func(m *fsmpb.Mark) bool { return m.GetNode() == node })
 }
 
 func (st *state) member(id string) *fsmpb.Member {

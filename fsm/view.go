@@ -72,14 +72,14 @@ func (s *Store) Configuration() *fsmpb.Configuration { return s.view.Load().conf
 // BlockedCaller reports whether an operator blocked the caller.
 func (s *Store) BlockedCaller(c Caller) bool { return isBlocked(s.view.Load().blocked, c) }
 
-// Mark is the index of the last entry with an access of that node.
-func (s *Store) Mark(node string) uint64 {
+// Mark is what the node's disk held when it last proposed; zero: unknown.
+func (s *Store) Mark(node string) (index, term uint64) {
 	for _, m := range s.view.Load().marks {
 		if m.GetNode() == node {
-			return m.GetIndex()
+			return m.GetIndex(), m.GetTerm()
 		}
 	}
-	return 0
+	return 0, 0
 }
 
 // AuditSize is the number of audit rows.

@@ -677,6 +677,7 @@ type StatusResponse struct {
 	Refusal            *Refusal               `protobuf:"bytes,13,opt,name=refusal,proto3" json:"refusal,omitempty"`
 	NodeTime           int64                  `protobuf:"varint,14,opt,name=node_time,json=nodeTime,proto3" json:"node_time,omitempty"`
 	ConfigurationIndex uint64                 `protobuf:"varint,15,opt,name=configuration_index,json=configurationIndex,proto3" json:"configuration_index,omitempty"`
+	MarkTerm           uint64                 `protobuf:"varint,16,opt,name=mark_term,json=markTerm,proto3" json:"mark_term,omitempty"`
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -812,6 +813,13 @@ func (x *StatusResponse) GetNodeTime() int64 {
 func (x *StatusResponse) GetConfigurationIndex() uint64 {
 	if x != nil {
 		return x.ConfigurationIndex
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetMarkTerm() uint64 {
+	if x != nil {
+		return x.MarkTerm
 	}
 	return 0
 }
@@ -1084,7 +1092,7 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\rStatusRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x17\n" +
-	"\amark_of\x18\x02 \x01(\tR\x06markOf\"\xd1\x03\n" +
+	"\amark_of\x18\x02 \x01(\tR\x06markOf\"\xee\x03\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1b\n" +
@@ -1103,7 +1111,8 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\amembers\x18\f \x03(\v2\x17.hexr.cluster.v1.MemberR\amembers\x122\n" +
 	"\arefusal\x18\r \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal\x12\x1b\n" +
 	"\tnode_time\x18\x0e \x01(\x03R\bnodeTime\x12/\n" +
-	"\x13configuration_index\x18\x0f \x01(\x04R\x12configurationIndex\"@\n" +
+	"\x13configuration_index\x18\x0f \x01(\x04R\x12configurationIndex\x12\x1b\n" +
+	"\tmark_term\x18\x10 \x01(\x04R\bmarkTerm\"@\n" +
 	"\vRootRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x12\n" +

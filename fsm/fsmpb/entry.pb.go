@@ -170,6 +170,7 @@ type Entry struct {
 	Leader        string                 `protobuf:"bytes,4,opt,name=leader,proto3" json:"leader,omitempty"`                        // node ID that stamped it
 	Check         *Check                 `protobuf:"bytes,5,opt,name=check,proto3" json:"check,omitempty"`                          // what the leader held earlier; a node that differs stops
 	Accesses      []*Access              `protobuf:"bytes,6,rep,name=accesses,proto3" json:"accesses,omitempty"`
+	Marks         []*Mark                `protobuf:"bytes,7,rep,name=marks,proto3" json:"marks,omitempty"` // of nodes that proposed since
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -246,6 +247,13 @@ func (x *Entry) GetAccesses() []*Access {
 	return nil
 }
 
+func (x *Entry) GetMarks() []*Mark {
+	if x != nil {
+		return x.Marks
+	}
+	return nil
+}
+
 // Check is the root of the audit tree at an earlier size.
 type Check struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -306,6 +314,7 @@ type Proposal struct {
 	ClusterId     []byte                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	NodeTime      int64                  `protobuf:"varint,3,opt,name=node_time,json=nodeTime,proto3" json:"node_time,omitempty"` // the proposing node's clock, unix nanoseconds
 	Accesses      []*Access              `protobuf:"bytes,4,rep,name=accesses,proto3" json:"accesses,omitempty"`
+	Mark          *Mark                  `protobuf:"bytes,5,opt,name=mark,proto3" json:"mark,omitempty"` // of the proposing node
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -364,6 +373,13 @@ func (x *Proposal) GetNodeTime() int64 {
 func (x *Proposal) GetAccesses() []*Access {
 	if x != nil {
 		return x.Accesses
+	}
+	return nil
+}
+
+func (x *Proposal) GetMark() *Mark {
+	if x != nil {
+		return x.Mark
 	}
 	return nil
 }
@@ -1271,7 +1287,7 @@ var File_fsm_fsmpb_entry_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\n" +
-	"\x15fsm/fsmpb/entry.proto\x12\vhexr.fsm.v1\x1a\x13fsm/fsmpb/ops.proto\x1a\x15fsm/fsmpb/state.proto\"\xc5\x01\n" +
+	"\x15fsm/fsmpb/entry.proto\x12\vhexr.fsm.v1\x1a\x13fsm/fsmpb/ops.proto\x1a\x15fsm/fsmpb/state.proto\"\xee\x01\n" +
 	"\x05Entry\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12\x1d\n" +
@@ -1279,16 +1295,18 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"cluster_id\x18\x03 \x01(\fR\tclusterId\x12\x16\n" +
 	"\x06leader\x18\x04 \x01(\tR\x06leader\x12(\n" +
 	"\x05check\x18\x05 \x01(\v2\x12.hexr.fsm.v1.CheckR\x05check\x12/\n" +
-	"\baccesses\x18\x06 \x03(\v2\x13.hexr.fsm.v1.AccessR\baccesses\"/\n" +
+	"\baccesses\x18\x06 \x03(\v2\x13.hexr.fsm.v1.AccessR\baccesses\x12'\n" +
+	"\x05marks\x18\a \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\"/\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04root\x18\x02 \x01(\fR\x04root\"\x8f\x01\n" +
+	"\x04root\x18\x02 \x01(\fR\x04root\"\xb6\x01\n" +
 	"\bProposal\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x02 \x01(\fR\tclusterId\x12\x1b\n" +
 	"\tnode_time\x18\x03 \x01(\x03R\bnodeTime\x12/\n" +
-	"\baccesses\x18\x04 \x03(\v2\x13.hexr.fsm.v1.AccessR\baccesses\"h\n" +
+	"\baccesses\x18\x04 \x03(\v2\x13.hexr.fsm.v1.AccessR\baccesses\x12%\n" +
+	"\x04mark\x18\x05 \x01(\v2\x11.hexr.fsm.v1.MarkR\x04mark\"h\n" +
 	"\rProposalReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12-\n" +
@@ -1405,97 +1423,100 @@ var file_fsm_fsmpb_entry_proto_goTypes = []any{
 	(*ProposalReply)(nil),   // 5: hexr.fsm.v1.ProposalReply
 	(*Access)(nil),          // 6: hexr.fsm.v1.Access
 	(*Result)(nil),          // 7: hexr.fsm.v1.Result
-	(*Bootstrap)(nil),       // 8: hexr.fsm.v1.Bootstrap
-	(*Get)(nil),             // 9: hexr.fsm.v1.Get
-	(*Put)(nil),             // 10: hexr.fsm.v1.Put
-	(*List)(nil),            // 11: hexr.fsm.v1.List
-	(*Delete)(nil),          // 12: hexr.fsm.v1.Delete
-	(*Undelete)(nil),        // 13: hexr.fsm.v1.Undelete
-	(*Destroy)(nil),         // 14: hexr.fsm.v1.Destroy
-	(*Describe)(nil),        // 15: hexr.fsm.v1.Describe
-	(*Versions)(nil),        // 16: hexr.fsm.v1.Versions
-	(*AuditQuery)(nil),      // 17: hexr.fsm.v1.AuditQuery
-	(*AuditTail)(nil),       // 18: hexr.fsm.v1.AuditTail
-	(*AuditVerify)(nil),     // 19: hexr.fsm.v1.AuditVerify
-	(*TokenCreate)(nil),     // 20: hexr.fsm.v1.TokenCreate
-	(*TokenList)(nil),       // 21: hexr.fsm.v1.TokenList
-	(*TokenRevoke)(nil),     // 22: hexr.fsm.v1.TokenRevoke
-	(*Join)(nil),            // 23: hexr.fsm.v1.Join
-	(*KeyRelease)(nil),      // 24: hexr.fsm.v1.KeyRelease
-	(*MemberPromote)(nil),   // 25: hexr.fsm.v1.MemberPromote
-	(*MemberRemove)(nil),    // 26: hexr.fsm.v1.MemberRemove
-	(*MemberTransfer)(nil),  // 27: hexr.fsm.v1.MemberTransfer
-	(*MemberLeave)(nil),     // 28: hexr.fsm.v1.MemberLeave
-	(*MemberAnnounce)(nil),  // 29: hexr.fsm.v1.MemberAnnounce
-	(*SettingsGet)(nil),     // 30: hexr.fsm.v1.SettingsGet
-	(*SettingsSet)(nil),     // 31: hexr.fsm.v1.SettingsSet
-	(*Block)(nil),           // 32: hexr.fsm.v1.Block
-	(*Unblock)(nil),         // 33: hexr.fsm.v1.Unblock
-	(*BlockList)(nil),       // 34: hexr.fsm.v1.BlockList
-	(*Sweep)(nil),           // 35: hexr.fsm.v1.Sweep
-	(*ThrottleSummary)(nil), // 36: hexr.fsm.v1.ThrottleSummary
-	(*Secret)(nil),          // 37: hexr.fsm.v1.Secret
-	(*Written)(nil),         // 38: hexr.fsm.v1.Written
-	(*VersionList)(nil),     // 39: hexr.fsm.v1.VersionList
-	(*ListGrant)(nil),       // 40: hexr.fsm.v1.ListGrant
-	(*AuditGrant)(nil),      // 41: hexr.fsm.v1.AuditGrant
-	(*TokenSet)(nil),        // 42: hexr.fsm.v1.TokenSet
-	(*JoinGrant)(nil),       // 43: hexr.fsm.v1.JoinGrant
-	(*Settings)(nil),        // 44: hexr.fsm.v1.Settings
-	(*BlockSet)(nil),        // 45: hexr.fsm.v1.BlockSet
-	(*Swept)(nil),           // 46: hexr.fsm.v1.Swept
+	(*Mark)(nil),            // 8: hexr.fsm.v1.Mark
+	(*Bootstrap)(nil),       // 9: hexr.fsm.v1.Bootstrap
+	(*Get)(nil),             // 10: hexr.fsm.v1.Get
+	(*Put)(nil),             // 11: hexr.fsm.v1.Put
+	(*List)(nil),            // 12: hexr.fsm.v1.List
+	(*Delete)(nil),          // 13: hexr.fsm.v1.Delete
+	(*Undelete)(nil),        // 14: hexr.fsm.v1.Undelete
+	(*Destroy)(nil),         // 15: hexr.fsm.v1.Destroy
+	(*Describe)(nil),        // 16: hexr.fsm.v1.Describe
+	(*Versions)(nil),        // 17: hexr.fsm.v1.Versions
+	(*AuditQuery)(nil),      // 18: hexr.fsm.v1.AuditQuery
+	(*AuditTail)(nil),       // 19: hexr.fsm.v1.AuditTail
+	(*AuditVerify)(nil),     // 20: hexr.fsm.v1.AuditVerify
+	(*TokenCreate)(nil),     // 21: hexr.fsm.v1.TokenCreate
+	(*TokenList)(nil),       // 22: hexr.fsm.v1.TokenList
+	(*TokenRevoke)(nil),     // 23: hexr.fsm.v1.TokenRevoke
+	(*Join)(nil),            // 24: hexr.fsm.v1.Join
+	(*KeyRelease)(nil),      // 25: hexr.fsm.v1.KeyRelease
+	(*MemberPromote)(nil),   // 26: hexr.fsm.v1.MemberPromote
+	(*MemberRemove)(nil),    // 27: hexr.fsm.v1.MemberRemove
+	(*MemberTransfer)(nil),  // 28: hexr.fsm.v1.MemberTransfer
+	(*MemberLeave)(nil),     // 29: hexr.fsm.v1.MemberLeave
+	(*MemberAnnounce)(nil),  // 30: hexr.fsm.v1.MemberAnnounce
+	(*SettingsGet)(nil),     // 31: hexr.fsm.v1.SettingsGet
+	(*SettingsSet)(nil),     // 32: hexr.fsm.v1.SettingsSet
+	(*Block)(nil),           // 33: hexr.fsm.v1.Block
+	(*Unblock)(nil),         // 34: hexr.fsm.v1.Unblock
+	(*BlockList)(nil),       // 35: hexr.fsm.v1.BlockList
+	(*Sweep)(nil),           // 36: hexr.fsm.v1.Sweep
+	(*ThrottleSummary)(nil), // 37: hexr.fsm.v1.ThrottleSummary
+	(*Secret)(nil),          // 38: hexr.fsm.v1.Secret
+	(*Written)(nil),         // 39: hexr.fsm.v1.Written
+	(*VersionList)(nil),     // 40: hexr.fsm.v1.VersionList
+	(*ListGrant)(nil),       // 41: hexr.fsm.v1.ListGrant
+	(*AuditGrant)(nil),      // 42: hexr.fsm.v1.AuditGrant
+	(*TokenSet)(nil),        // 43: hexr.fsm.v1.TokenSet
+	(*JoinGrant)(nil),       // 44: hexr.fsm.v1.JoinGrant
+	(*Settings)(nil),        // 45: hexr.fsm.v1.Settings
+	(*BlockSet)(nil),        // 46: hexr.fsm.v1.BlockSet
+	(*Swept)(nil),           // 47: hexr.fsm.v1.Swept
 }
 var file_fsm_fsmpb_entry_proto_depIdxs = []int32{
 	3,  // 0: hexr.fsm.v1.Entry.check:type_name -> hexr.fsm.v1.Check
 	6,  // 1: hexr.fsm.v1.Entry.accesses:type_name -> hexr.fsm.v1.Access
-	6,  // 2: hexr.fsm.v1.Proposal.accesses:type_name -> hexr.fsm.v1.Access
-	7,  // 3: hexr.fsm.v1.ProposalReply.results:type_name -> hexr.fsm.v1.Result
-	0,  // 4: hexr.fsm.v1.Access.svid:type_name -> hexr.fsm.v1.SVIDKind
-	8,  // 5: hexr.fsm.v1.Access.bootstrap:type_name -> hexr.fsm.v1.Bootstrap
-	9,  // 6: hexr.fsm.v1.Access.get:type_name -> hexr.fsm.v1.Get
-	10, // 7: hexr.fsm.v1.Access.put:type_name -> hexr.fsm.v1.Put
-	11, // 8: hexr.fsm.v1.Access.list:type_name -> hexr.fsm.v1.List
-	12, // 9: hexr.fsm.v1.Access.delete:type_name -> hexr.fsm.v1.Delete
-	13, // 10: hexr.fsm.v1.Access.undelete:type_name -> hexr.fsm.v1.Undelete
-	14, // 11: hexr.fsm.v1.Access.destroy:type_name -> hexr.fsm.v1.Destroy
-	15, // 12: hexr.fsm.v1.Access.describe:type_name -> hexr.fsm.v1.Describe
-	16, // 13: hexr.fsm.v1.Access.versions:type_name -> hexr.fsm.v1.Versions
-	17, // 14: hexr.fsm.v1.Access.audit_query:type_name -> hexr.fsm.v1.AuditQuery
-	18, // 15: hexr.fsm.v1.Access.audit_tail:type_name -> hexr.fsm.v1.AuditTail
-	19, // 16: hexr.fsm.v1.Access.audit_verify:type_name -> hexr.fsm.v1.AuditVerify
-	20, // 17: hexr.fsm.v1.Access.token_create:type_name -> hexr.fsm.v1.TokenCreate
-	21, // 18: hexr.fsm.v1.Access.token_list:type_name -> hexr.fsm.v1.TokenList
-	22, // 19: hexr.fsm.v1.Access.token_revoke:type_name -> hexr.fsm.v1.TokenRevoke
-	23, // 20: hexr.fsm.v1.Access.join:type_name -> hexr.fsm.v1.Join
-	24, // 21: hexr.fsm.v1.Access.key_release:type_name -> hexr.fsm.v1.KeyRelease
-	25, // 22: hexr.fsm.v1.Access.member_promote:type_name -> hexr.fsm.v1.MemberPromote
-	26, // 23: hexr.fsm.v1.Access.member_remove:type_name -> hexr.fsm.v1.MemberRemove
-	27, // 24: hexr.fsm.v1.Access.member_transfer:type_name -> hexr.fsm.v1.MemberTransfer
-	28, // 25: hexr.fsm.v1.Access.member_leave:type_name -> hexr.fsm.v1.MemberLeave
-	29, // 26: hexr.fsm.v1.Access.member_announce:type_name -> hexr.fsm.v1.MemberAnnounce
-	30, // 27: hexr.fsm.v1.Access.settings_get:type_name -> hexr.fsm.v1.SettingsGet
-	31, // 28: hexr.fsm.v1.Access.settings_set:type_name -> hexr.fsm.v1.SettingsSet
-	32, // 29: hexr.fsm.v1.Access.block:type_name -> hexr.fsm.v1.Block
-	33, // 30: hexr.fsm.v1.Access.unblock:type_name -> hexr.fsm.v1.Unblock
-	34, // 31: hexr.fsm.v1.Access.block_list:type_name -> hexr.fsm.v1.BlockList
-	35, // 32: hexr.fsm.v1.Access.sweep:type_name -> hexr.fsm.v1.Sweep
-	36, // 33: hexr.fsm.v1.Access.throttle_summary:type_name -> hexr.fsm.v1.ThrottleSummary
-	1,  // 34: hexr.fsm.v1.Result.outcome:type_name -> hexr.fsm.v1.Outcome
-	37, // 35: hexr.fsm.v1.Result.secret:type_name -> hexr.fsm.v1.Secret
-	38, // 36: hexr.fsm.v1.Result.written:type_name -> hexr.fsm.v1.Written
-	39, // 37: hexr.fsm.v1.Result.version_list:type_name -> hexr.fsm.v1.VersionList
-	40, // 38: hexr.fsm.v1.Result.list_grant:type_name -> hexr.fsm.v1.ListGrant
-	41, // 39: hexr.fsm.v1.Result.audit_grant:type_name -> hexr.fsm.v1.AuditGrant
-	42, // 40: hexr.fsm.v1.Result.token_set:type_name -> hexr.fsm.v1.TokenSet
-	43, // 41: hexr.fsm.v1.Result.join_grant:type_name -> hexr.fsm.v1.JoinGrant
-	44, // 42: hexr.fsm.v1.Result.settings:type_name -> hexr.fsm.v1.Settings
-	45, // 43: hexr.fsm.v1.Result.block_set:type_name -> hexr.fsm.v1.BlockSet
-	46, // 44: hexr.fsm.v1.Result.swept:type_name -> hexr.fsm.v1.Swept
-	45, // [45:45] is the sub-list for method output_type
-	45, // [45:45] is the sub-list for method input_type
-	45, // [45:45] is the sub-list for extension type_name
-	45, // [45:45] is the sub-list for extension extendee
-	0,  // [0:45] is the sub-list for field type_name
+	8,  // 2: hexr.fsm.v1.Entry.marks:type_name -> hexr.fsm.v1.Mark
+	6,  // 3: hexr.fsm.v1.Proposal.accesses:type_name -> hexr.fsm.v1.Access
+	8,  // 4: hexr.fsm.v1.Proposal.mark:type_name -> hexr.fsm.v1.Mark
+	7,  // 5: hexr.fsm.v1.ProposalReply.results:type_name -> hexr.fsm.v1.Result
+	0,  // 6: hexr.fsm.v1.Access.svid:type_name -> hexr.fsm.v1.SVIDKind
+	9,  // 7: hexr.fsm.v1.Access.bootstrap:type_name -> hexr.fsm.v1.Bootstrap
+	10, // 8: hexr.fsm.v1.Access.get:type_name -> hexr.fsm.v1.Get
+	11, // 9: hexr.fsm.v1.Access.put:type_name -> hexr.fsm.v1.Put
+	12, // 10: hexr.fsm.v1.Access.list:type_name -> hexr.fsm.v1.List
+	13, // 11: hexr.fsm.v1.Access.delete:type_name -> hexr.fsm.v1.Delete
+	14, // 12: hexr.fsm.v1.Access.undelete:type_name -> hexr.fsm.v1.Undelete
+	15, // 13: hexr.fsm.v1.Access.destroy:type_name -> hexr.fsm.v1.Destroy
+	16, // 14: hexr.fsm.v1.Access.describe:type_name -> hexr.fsm.v1.Describe
+	17, // 15: hexr.fsm.v1.Access.versions:type_name -> hexr.fsm.v1.Versions
+	18, // 16: hexr.fsm.v1.Access.audit_query:type_name -> hexr.fsm.v1.AuditQuery
+	19, // 17: hexr.fsm.v1.Access.audit_tail:type_name -> hexr.fsm.v1.AuditTail
+	20, // 18: hexr.fsm.v1.Access.audit_verify:type_name -> hexr.fsm.v1.AuditVerify
+	21, // 19: hexr.fsm.v1.Access.token_create:type_name -> hexr.fsm.v1.TokenCreate
+	22, // 20: hexr.fsm.v1.Access.token_list:type_name -> hexr.fsm.v1.TokenList
+	23, // 21: hexr.fsm.v1.Access.token_revoke:type_name -> hexr.fsm.v1.TokenRevoke
+	24, // 22: hexr.fsm.v1.Access.join:type_name -> hexr.fsm.v1.Join
+	25, // 23: hexr.fsm.v1.Access.key_release:type_name -> hexr.fsm.v1.KeyRelease
+	26, // 24: hexr.fsm.v1.Access.member_promote:type_name -> hexr.fsm.v1.MemberPromote
+	27, // 25: hexr.fsm.v1.Access.member_remove:type_name -> hexr.fsm.v1.MemberRemove
+	28, // 26: hexr.fsm.v1.Access.member_transfer:type_name -> hexr.fsm.v1.MemberTransfer
+	29, // 27: hexr.fsm.v1.Access.member_leave:type_name -> hexr.fsm.v1.MemberLeave
+	30, // 28: hexr.fsm.v1.Access.member_announce:type_name -> hexr.fsm.v1.MemberAnnounce
+	31, // 29: hexr.fsm.v1.Access.settings_get:type_name -> hexr.fsm.v1.SettingsGet
+	32, // 30: hexr.fsm.v1.Access.settings_set:type_name -> hexr.fsm.v1.SettingsSet
+	33, // 31: hexr.fsm.v1.Access.block:type_name -> hexr.fsm.v1.Block
+	34, // 32: hexr.fsm.v1.Access.unblock:type_name -> hexr.fsm.v1.Unblock
+	35, // 33: hexr.fsm.v1.Access.block_list:type_name -> hexr.fsm.v1.BlockList
+	36, // 34: hexr.fsm.v1.Access.sweep:type_name -> hexr.fsm.v1.Sweep
+	37, // 35: hexr.fsm.v1.Access.throttle_summary:type_name -> hexr.fsm.v1.ThrottleSummary
+	1,  // 36: hexr.fsm.v1.Result.outcome:type_name -> hexr.fsm.v1.Outcome
+	38, // 37: hexr.fsm.v1.Result.secret:type_name -> hexr.fsm.v1.Secret
+	39, // 38: hexr.fsm.v1.Result.written:type_name -> hexr.fsm.v1.Written
+	40, // 39: hexr.fsm.v1.Result.version_list:type_name -> hexr.fsm.v1.VersionList
+	41, // 40: hexr.fsm.v1.Result.list_grant:type_name -> hexr.fsm.v1.ListGrant
+	42, // 41: hexr.fsm.v1.Result.audit_grant:type_name -> hexr.fsm.v1.AuditGrant
+	43, // 42: hexr.fsm.v1.Result.token_set:type_name -> hexr.fsm.v1.TokenSet
+	44, // 43: hexr.fsm.v1.Result.join_grant:type_name -> hexr.fsm.v1.JoinGrant
+	45, // 44: hexr.fsm.v1.Result.settings:type_name -> hexr.fsm.v1.Settings
+	46, // 45: hexr.fsm.v1.Result.block_set:type_name -> hexr.fsm.v1.BlockSet
+	47, // 46: hexr.fsm.v1.Result.swept:type_name -> hexr.fsm.v1.Swept
+	47, // [47:47] is the sub-list for method output_type
+	47, // [47:47] is the sub-list for method input_type
+	47, // [47:47] is the sub-list for extension type_name
+	47, // [47:47] is the sub-list for extension extendee
+	0,  // [0:47] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_entry_proto_init() }

@@ -193,11 +193,13 @@ func (x *Meta) GetMarks() []*Mark {
 	return nil
 }
 
-// Mark is the index of the last entry with an access of that node.
+// Mark is what a node said that its disk holds, when it proposed: a node whose
+// disk is behind its own mark has lost what the cluster counts on.
 type Mark struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
-	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"`
+	Index         uint64                 `protobuf:"varint,2,opt,name=index,proto3" json:"index,omitempty"` // a committed entry that is in its log
+	Term          uint64                 `protobuf:"varint,3,opt,name=term,proto3" json:"term,omitempty"`   // of raft, in its stable store
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -242,6 +244,13 @@ func (x *Mark) GetNode() string {
 func (x *Mark) GetIndex() uint64 {
 	if x != nil {
 		return x.Index
+	}
+	return 0
+}
+
+func (x *Mark) GetTerm() uint64 {
+	if x != nil {
+		return x.Term
 	}
 	return 0
 }
@@ -1630,10 +1639,11 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x05range\x18\b \x03(\fR\x05range\x12@\n" +
 	"\rconfiguration\x18\t \x01(\v2\x1a.hexr.fsm.v1.ConfigurationR\rconfiguration\x12'\n" +
 	"\x05marks\x18\n" +
-	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\"0\n" +
+	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\"D\n" +
 	"\x04Mark\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
-	"\x05index\x18\x02 \x01(\x04R\x05index\"T\n" +
+	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
+	"\x04term\x18\x03 \x01(\x04R\x04term\"T\n" +
 	"\rConfiguration\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12-\n" +
 	"\aservers\x18\x02 \x03(\v2\x13.hexr.fsm.v1.ServerR\aservers\"H\n" +
