@@ -4,6 +4,9 @@ package node
 
 import "errors"
 
+// comeBack is what to do with a node whose disk can't be trusted any more.
+const comeBack = "move the data directory away, `hexrd members remove` the node, and join again under another node ID"
+
 var (
 	// ErrNoLeader: no leader is known or reachable; certainly nothing was applied.
 	ErrNoLeader = errors.New("no leader")
@@ -27,7 +30,7 @@ var (
 	ErrLogStore = errors.New("the log store is fixed when a node is created")
 	// ErrGap: entries are missing between the store and the log.
 	ErrGap = errors.New("entries are missing between the store and the raft log: " +
-		"move the data directory away, remove the member and join again")
+		comeBack)
 	// ErrLog: the raft log is damaged.
 	ErrLog = errors.New("the raft log is damaged")
 	// ErrDisk: the disk failed or hangs.

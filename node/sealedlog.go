@@ -66,8 +66,7 @@ func (s sealedLog) GetLog(index uint64, l *raft.Log) error {
 		err = proto.Unmarshal(content, &entry)
 	}
 	if err != nil {
-		err = fmt.Errorf("raft log entry %d does not open in its place: the log was altered or damaged; "+
-			"move the data directory away, remove the member and join again: %w", index, err)
+		err = fmt.Errorf("raft log entry %d does not open in its place: the log was altered or damaged; "+comeBack+": %w", index, err)
 		s.corrupt(err)
 		return err
 	}
