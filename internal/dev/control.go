@@ -65,6 +65,9 @@ func serveControl(ctx context.Context, socket string, c *Cluster) (*control, err
 	mux.HandleFunc("POST /start", answer(func(ctx context.Context, r nodeRequest) (NodeInfo, error) {
 		return c.StartNode(ctx, r.Node)
 	}))
+	mux.HandleFunc("POST /rotate-jwt", answer(func(context.Context, struct{}) (struct{}, error) {
+		return struct{}{}, c.ca.RotateJWTKey()
+	}))
 	ctl := &control{done: make(chan struct{}), server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: controlTimeout,
 	}}
@@ -162,6 +165,11 @@ func (c *Control) Signal(ctx context.Context, node, signal string) (NodeInfo, er
 func (c *Control) StartNode(ctx context.Context, node string) (NodeInfo, error) {
 	var info NodeInfo
 	return info, c.call(ctx, http.MethodPost, "/start", nodeRequest{node}, &info)
+}
+
+// RotateJWTKey is CA.RotateJWTKey.
+func (c *Control) RotateJWTKey(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/rotate-jwt", struct{}{}, &struct{}{})
 }
 
 func (c *Control) call(ctx context.Context, method, path string, req, resp any) error {
