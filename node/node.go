@@ -65,7 +65,7 @@ func HasState(dir string) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = stable.Close() }()
-	logs, _, err := openLog(dir, "", hclogAdapter{slog.New(slog.DiscardHandler)})
+	logs, _, err := openLog(dir, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return false, err
 	}
@@ -125,14 +125,13 @@ func (n *Node) open(ctx context.Context) error {
 }
 
 func (n *Node) openStores(ctx context.Context) (err error) {
-	h := hclogAdapter{n.log}
 	if _, err = logKind(n.cfg.Dir, n.cfg.LogStore); err != nil {
 		return err
 	}
 	if n.stable, err = openStable(n.cfg.Dir); err != nil { // first: its lock tells of another process
 		return err
 	}
-	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, h); err != nil {
+	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, n.log); err != nil {
 		return err
 	}
 	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.fail}
@@ -144,7 +143,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	n.machine = &machine{
-		store: n.store, snapshots: n.snapshots, restoring: filepath.Join(n.cfg.Dir, restoringDir),
+		log: n.log, store: n.store, snapshots: n.snapshots, restoring: filepath.Join(n.cfg.Dir, restoringDir),
 		fail: n.fail, configured: n.configured, restored: n.restored,
 	}
 	return nil
@@ -154,7 +153,9 @@ func (n *Node) own(run func(context.Context)) {
 	n.wg.Add(1)
 	go func() {
 		defer n.wg.Done()
-		run(n.ctx)
+		if err := guarded(n.log, func() error { run(n.ctx); return nil }); err != nil {
+			n.fail(err)
+		}
 	}()
 }
 

@@ -171,7 +171,7 @@ func newDevKillCommand(dir *string) *cobra.Command {
 			return showNodes(o, n)
 		},
 	}
-	cmd.Flags().StringVar(&sig, "signal", "KILL", "KILL, STOP, CONT or TERM")
+	cmd.Flags().StringVar(&sig, "signal", "KILL", "KILL, STOP, CONT, TERM, QUIT or ABRT")
 	return cmd
 }
 

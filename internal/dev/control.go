@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const (
@@ -70,6 +72,7 @@ func serveControl(ctx context.Context, socket string, c *Cluster) (*control, err
 	}))
 	ctl := &control{done: make(chan struct{}), server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: controlTimeout,
+		ErrorLog: quiet.Noise(c.log, "the control socket reports a problem").Std(),
 	}}
 	go func() {
 		defer close(ctl.done)
@@ -155,7 +158,7 @@ func (c *Control) Nodes(ctx context.Context) ([]NodeInfo, error) {
 	return nodes, c.call(ctx, http.MethodGet, "/nodes", nil, &nodes)
 }
 
-// Signal sends KILL, STOP, CONT or TERM to a node, or to the leader.
+// Signal sends KILL, STOP, CONT, TERM, QUIT or ABRT to a node, or to the leader.
 func (c *Control) Signal(ctx context.Context, node, signal string) (NodeInfo, error) {
 	var info NodeInfo
 	return info, c.call(ctx, http.MethodPost, "/signal", signalRequest{node, signal}, &info)

@@ -15,6 +15,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const maxSVIDTTL = 24 * time.Hour
@@ -65,7 +67,7 @@ func ServeMint(ctx context.Context, socket string, ca *CA, ttl time.Duration, lo
 	}))
 	m := &MintServer{done: make(chan struct{}), server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: quiet.Noise(log, "the mint socket reports a problem").Std(),
 	}}
 	go func() {
 		defer close(m.done)
