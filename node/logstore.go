@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -40,7 +41,7 @@ func openStable(dir string) (*raftboltdb.BoltStore, error) {
 
 // openLog opens the log store that the directory was made with; a new one is
 // made with want.
-func openLog(dir, want string, h hclogAdapter) (rawLog, string, error) {
+func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 	kind, err := logKind(dir, want)
 	if err != nil {
 		return nil, "", err
@@ -58,7 +59,7 @@ func openLog(dir, want string, h hclogAdapter) (rawLog, string, error) {
 			return nil, "", fmt.Errorf("open raft log: %w", err)
 		}
 		meta := &metadb.BoltMetaDB{}
-		s, err := wal.Open(path, wal.WithLogger(h.logger()), wal.WithMetaStore(meta))
+		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta))
 		if err != nil {
 			return nil, "", errors.Join(fmt.Errorf("open raft log: %w", err), meta.Close())
 		}

@@ -70,7 +70,7 @@ func HasState(dir string) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = stable.Close() }()
-	logs, _, err := openLog(dir, "", hclogAdapter{slog.New(slog.DiscardHandler)})
+	logs, _, err := openLog(dir, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return false, err
 	}
@@ -162,7 +162,6 @@ func (n *Node) run() {
 func (n *Node) Started() <-chan struct{} { return n.started }
 
 func (n *Node) openStores(ctx context.Context) (err error) {
-	h := hclogAdapter{n.log}
 	if _, err = logKind(n.cfg.Dir, n.cfg.LogStore); err != nil {
 		return err
 	}
@@ -170,7 +169,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	n.votes = sealedStable{n.stable, n.cfg.Keys}
-	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, h); err != nil {
+	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, n.log); err != nil {
 		return err
 	}
 	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.fail}
@@ -182,7 +181,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	n.machine = &machine{
-		store: n.store, snapshots: n.snapshots, restoring: filepath.Join(n.cfg.Dir, restoringDir),
+		log: n.log, store: n.store, snapshots: n.snapshots, restoring: filepath.Join(n.cfg.Dir, restoringDir),
 		fail: n.fail, configured: n.configured, restored: n.restored,
 	}
 	return nil
@@ -192,7 +191,9 @@ func (n *Node) own(run func(context.Context)) {
 	n.wg.Add(1)
 	go func() {
 		defer n.wg.Done()
-		run(n.ctx)
+		if err := guarded(n.log, func() error { run(n.ctx); return nil }); err != nil {
+			n.fail(err)
+		}
 	}()
 }
 

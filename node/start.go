@@ -97,7 +97,7 @@ func (n *Node) readLog(after uint64) error {
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(n.cfg.ID)
-	c.Logger = hclogAdapter{n.log}.logger()
+	c.Logger = raftLog(n.log).HCLog()
 	c.HeartbeatTimeout, c.ElectionTimeout = n.cfg.Timers.Heartbeat, n.cfg.Timers.Election
 	c.LeaderLeaseTimeout, c.CommitTimeout = n.cfg.Timers.Lease, n.cfg.Timers.Commit
 	c.SnapshotThreshold, c.SnapshotInterval = n.cfg.Limits.SnapshotEntries, n.cfg.Limits.SnapshotEvery
@@ -115,7 +115,7 @@ func (n *Node) startRaft() error {
 		return fmt.Errorf("open raft: %w", err)
 	}
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Logger: hclogAdapter{n.log}.logger(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
+		Logger: raftLog(n.log).HCLog(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
 		MsgpackUseNewTimeFormat: true,
 	})
 	r, err := raft.NewRaft(n.raftConfig(), n.machine, cache, n.votes, n.snapshots, transport{trans})

@@ -160,14 +160,15 @@ func (c *Cluster) StartNode(ctx context.Context, id string) (NodeInfo, error) {
 
 var errNoLeader = errors.New("no node leads now: try again in a moment")
 
-// Signal sends a signal to a node, or to the one that leads. After KILL and TERM
-// it waits until the process is gone.
+// Signal sends a signal to a node, or to the one that leads. After one that ends
+// the process it waits until it is gone.
 func (c *Cluster) Signal(ctx context.Context, id, name string) (NodeInfo, error) {
 	sig, ok := map[string]syscall.Signal{
 		"KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "TERM": syscall.SIGTERM,
+		"QUIT": syscall.SIGQUIT, "ABRT": syscall.SIGABRT,
 	}[name]
 	if !ok {
-		return NodeInfo{}, fmt.Errorf("signal %q: use KILL, STOP, CONT or TERM", name)
+		return NodeInfo{}, fmt.Errorf("signal %q: use KILL, STOP, CONT, TERM, QUIT or ABRT", name)
 	}
 	if id == "leader" {
 		if id = c.leader(ctx); id == "" {
@@ -183,7 +184,7 @@ func (c *Cluster) Signal(ctx context.Context, id, name string) (NodeInfo, error)
 	if err := m.process.signal(sig); err != nil {
 		return NodeInfo{}, fmt.Errorf("node %s: %w", id, err)
 	}
-	if sig == syscall.SIGKILL || sig == syscall.SIGTERM {
+	if sig != syscall.SIGSTOP && sig != syscall.SIGCONT {
 		select {
 		case <-m.process.exited:
 		case <-ctx.Done():
