@@ -31,6 +31,8 @@ func (f forwarder) Propose(ctx context.Context, leaderID, leaderAddr string, pro
 		return nil, node.ErrOverloaded
 	case clusterpb.Refusal_KIND_UNAVAILABLE:
 		return nil, fmt.Errorf("%w: the leader can't be reached", node.ErrNoLeader)
+	case clusterpb.Refusal_KIND_NOT_MEMBER:
+		return nil, fmt.Errorf("%w: this node is not a member", node.ErrNoLeader)
 	case clusterpb.Refusal_KIND_UNKNOWN_OUTCOME:
 		return nil, node.ErrUnknownOutcome
 	default:
