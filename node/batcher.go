@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -78,6 +79,7 @@ func (n *Node) collect(ctx context.Context, queue <-chan *item) []*item {
 }
 
 func (b *batcher) forward(ctx context.Context, batch []*item) {
+	sent := time.Now()
 	reply, err := b.propose(ctx, batch)
 	at := 0
 	for _, it := range batch {
@@ -85,7 +87,9 @@ func (b *batcher) forward(ctx context.Context, batch []*item) {
 			it.done <- decided{err: err}
 			continue
 		}
-		it.done <- decided{results: reply.GetResults()[at : at+len(it.accesses)], index: reply.GetIndex(), time: reply.GetTime()}
+		it.done <- decided{
+			sent: sent, results: reply.GetResults()[at : at+len(it.accesses)], index: reply.GetIndex(), time: reply.GetTime(),
+		}
 		at += len(it.accesses)
 	}
 }

@@ -73,6 +73,7 @@ type Timers struct {
 	Lease     time.Duration // 500 ms: a leader that hears no quorum steps down
 	Commit    time.Duration // 25 ms: how late a follower of an idle leader learns a commit
 	Hang      time.Duration // 10 s: a sync that takes longer means that the disk hangs
+	Late      time.Duration // 3 s: the answer to a read that took longer is decided anew
 }
 
 // Limits of a node. Zero fields mean the defaults.
@@ -100,6 +101,7 @@ func (c Config) withDefaults() Config {
 	or(&c.Timers.Lease, 500*time.Millisecond)
 	or(&c.Timers.Commit, 25*time.Millisecond)
 	or(&c.Timers.Hang, 10*time.Second)
+	or(&c.Timers.Late, 3*time.Second)
 	or(&c.Limits.BatchCount, 512)
 	or(&c.Limits.BatchBytes, 4<<20)
 	or(&c.Limits.Queue, 4096)

@@ -37,14 +37,16 @@ type group struct {
 	keys  *seal.Keyring
 	dir   string
 	limit Limits
+	late  time.Duration // Timers.Late
 	log   *record
 
-	mu    sync.Mutex
-	off   map[string]time.Duration             // by which a node's clock is wrong
-	hold  func(from string, p *fsmpb.Proposal) // nil: proposals go through at once
-	nodes map[string]*Node
-	addrs map[string]string
-	lis   map[string]net.Listener
+	mu       sync.Mutex
+	off      map[string]time.Duration             // by which a node's clock is wrong
+	hold     func(from string, p *fsmpb.Proposal) // nil: proposals go through at once
+	answered func(from string)                    // nil: answers come at once
+	nodes    map[string]*Node
+	addrs    map[string]string
+	lis      map[string]net.Listener
 }
 
 func newGroup(t *testing.T, store string) *group {
@@ -75,7 +77,11 @@ func (l link) Propose(ctx context.Context, id, _ string, proposal []byte) ([]byt
 		}
 		l.hold(l.from, &p)
 	}
-	return n.HandlePropose(ctx, l.from, proposal)
+	reply, err := n.HandlePropose(ctx, l.from, proposal)
+	if l.answered != nil {
+		l.answered(l.from)
+	}
+	return reply, err
 }
 
 // Ask answers for a node to the node that asks.
@@ -130,7 +136,7 @@ func (g *group) config(id string, bootstrap, joining bool) Config {
 		InstallKeys: func(context.Context, []byte) error { return nil }, ExportKeys: g.keys.Export,
 		Stream: tcp{l}, Forward: link{g, id}, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
 		Now:    func() time.Time { return time.Now().Add(g.offset(id)) },
-		Timers: Timers{Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
+		Timers: Timers{Late: g.late, Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
 	}
 	if bootstrap {
 		c.Bootstrap = &Bootstrap{TrustDomain: "hexr.cloud", AuditKey: make([]byte, 32), Settings: &fsmpb.Settings{JoinWithoutToken: true}}
@@ -174,12 +180,18 @@ func three(t *testing.T, store string, limit Limits) *group {
 	t.Helper()
 	g := newGroup(t, store)
 	g.limit = limit
+	g.voters()
+	return g
+}
+
+// voters starts three.
+func (g *group) voters() {
+	g.t.Helper()
 	g.start("n1", true, false)
 	for _, id := range []string{"n2", "n3"} {
 		g.start(id, false, true)
 		g.add(id)
 	}
-	return g
 }
 
 func (g *group) add(id string) {

@@ -71,12 +71,13 @@ func (g *gather) apply(batch []*item) {
 		return
 	}
 	g.n.machine.inFlight.Add(1)
+	sent := time.Now()
 	f := g.n.raft.Load().Apply(data, enqueueTimeout)
 	g.n.own(func(context.Context) {
 		defer g.n.machine.inFlight.Add(-1)
 		d := g.outcome(f, len(entry.GetAccesses()))
 		<-g.slots
-		d.time = entry.GetTime()
+		d.sent, d.time = sent, entry.GetTime()
 		g.answer(batch, valid, d.results, d)
 	})
 }
@@ -176,7 +177,7 @@ func (g *gather) outcome(f raft.ApplyFuture, want int) decided {
 func (g *gather) answer(batch []*item, valid []bool, results []*fsmpb.Result, d decided) {
 	at := 0
 	for _, it := range batch {
-		mine := decided{index: d.index, time: d.time, err: d.err}
+		mine := decided{sent: d.sent, index: d.index, time: d.time, err: d.err}
 		if d.err == nil {
 			for range it.accesses {
 				if !valid[at] {

@@ -33,6 +33,7 @@ type item struct {
 }
 
 type decided struct {
+	sent    time.Time // to the leader, or to raft
 	results []*fsmpb.Result
 	index   uint64
 	time    int64
@@ -77,7 +78,10 @@ func (n *Node) Do(ctx context.Context, accesses []*fsmpb.Access) ([]*fsmpb.Resul
 		}
 		d = n.attempt(ctx, accesses)
 	}
-	return d.results, d.index, d.err
+	if d = n.fresh(ctx, accesses, d); d.err != nil {
+		return nil, 0, d.err
+	}
+	return d.results, d.index, nil
 }
 
 func allStale(results []*fsmpb.Result) bool {
