@@ -87,7 +87,7 @@ func (s *Store) check(c *fsmpb.Check) error {
 		return err
 	}
 	if !equalRoot(root, c.GetRoot()) {
-		return fmt.Errorf("%w: at %d audit rows; move the data directory away and join again", ErrDiverged, c.GetSize())
+		return fmt.Errorf("%w: at %d audit rows", ErrDiverged, c.GetSize())
 	}
 	return nil
 }

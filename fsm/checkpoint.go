@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
@@ -127,7 +128,17 @@ func currentName(dir string) (string, error) {
 	if !strings.HasPrefix(name, storePrefix) || name != filepath.Base(name) {
 		return "", fmt.Errorf("%w: %s names no store", ErrCorrupt, currentFile)
 	}
-	return name, nil
+	return name, present(dir, name)
+}
+
+// present checks that a store is there, or none is: a name that was altered must
+// not begin an empty one, and end the others.
+func present(dir, name string) error {
+	stores, err := filepath.Glob(filepath.Join(dir, storePrefix+"*"))
+	if err != nil || len(stores) == 0 || slices.Contains(stores, filepath.Join(dir, name)) {
+		return err
+	}
+	return fmt.Errorf("%w: %s names a store that is not there", ErrCorrupt, currentFile)
 }
 
 func setCurrent(dir, name string) error {

@@ -29,10 +29,11 @@ var (
 	// ErrLogStore: the directory was made with another log store.
 	ErrLogStore = errors.New("the log store is fixed when a node is created")
 	// ErrGap: entries are missing between the store and the log.
-	ErrGap = errors.New("entries are missing between the store and the raft log: " +
-		comeBack)
-	// ErrLog: the raft log is damaged.
+	ErrGap = errors.New("entries are missing between the store and the raft log")
+	// ErrLog: the raft log, or term and vote beside it, is damaged.
 	ErrLog = errors.New("the raft log is damaged")
+	// ErrSnapshot: a snapshot is damaged.
+	ErrSnapshot = errors.New("a snapshot is damaged")
 	// ErrDisk: the disk failed or hangs.
 	ErrDisk = errors.New("the raft log's disk failed or hangs")
 )

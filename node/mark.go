@@ -22,7 +22,7 @@ const reportEvery = 5 * time.Second
 
 // ErrRolledBack: the disk holds less than this node once told the cluster.
 var ErrRolledBack = errors.New("this node's disk is older than what the cluster knows of it: it was replaced by a copy, or lost " +
-	"what it had stored; it must not vote: " + comeBack)
+	"what it had stored; it must not vote")
 
 // mark is what this node's disk holds while it runs: every entry that is applied
 // was in its log before.

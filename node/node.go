@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -75,11 +76,10 @@ func HasState(dir string) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = logs.Close() }()
-	snaps, err := openSnapshots(filepath.Join(dir, snapshotsDir), Config{})
-	if err != nil {
-		return false, err
+	if snaps, err := os.ReadDir(filepath.Join(dir, snapshotsDir)); err == nil && len(snaps) > 0 {
+		return true, nil
 	}
-	return raft.HasExistingState(logs, stable, snaps)
+	return raft.HasExistingState(logs, stable, raft.NewDiscardSnapshotStore())
 }
 
 // Open opens the replica's files; Start lets it take part. ctx bounds Open alone.
@@ -91,7 +91,7 @@ func Open(ctx context.Context, c Config) (*Node, error) {
 	n := &Node{cfg: c, log: c.Logger, done: make(chan struct{}), started: make(chan struct{}), reopen: make(chan *raft.SnapshotMeta, 1), clock: newClock(c.Now)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
-		return nil, errors.Join(err, n.Close(ctx))
+		return nil, errors.Join(advise(err), n.Close(ctx))
 	}
 	return n, nil
 }
@@ -168,16 +168,18 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.stable, err = openStable(n.cfg.Dir); err != nil { // first: its lock tells of another process
 		return err
 	}
-	n.votes = sealedStable{n.stable, n.cfg.Keys}
+	n.votes = sealedStable{n.stable, n.cfg.Keys, n.halt}
 	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, n.log); err != nil {
 		return err
 	}
-	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.fail}
+	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.halt}
 	if n.snapshots, err = openSnapshots(filepath.Join(n.cfg.Dir, snapshotsDir), n.cfg); err != nil {
 		return err
 	}
-	n.store, err = fsm.Open(ctx, fsm.Config{Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log})
-	if err != nil {
+	if err := whole("the store", func() (err error) {
+		n.store, err = fsm.Open(ctx, fsm.Config{Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log})
+		return err
+	}); err != nil {
 		return err
 	}
 	n.machine = &machine{
@@ -200,7 +202,7 @@ func (n *Node) own(run func(context.Context)) {
 // fail ends the node: it stops answering raft at once, and Done is closed.
 func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
-		n.failure = err
+		n.failure = advise(err)
 		close(n.done)
 		if n.streams != nil {
 			n.streams.stop()
@@ -209,6 +211,15 @@ func (n *Node) fail(err error) {
 			r.Shutdown() // does not wait: the disk may hang
 		}
 	})
+}
+
+// halt is fail for what raft panics at: its goroutine stays here until the
+// process ends.
+func (n *Node) halt(err error) {
+	n.fail(err)
+	if n.raft.Load() != nil {
+		select {}
+	}
 }
 
 // Done is closed when the node has failed by itself; Err says why.

@@ -2,6 +2,7 @@ package node
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/raft"
@@ -18,7 +19,7 @@ const sealedLogFormat = 1
 type sealedLog struct {
 	raft.LogStore
 	keys    *seal.Keyring
-	corrupt func(error) // an entry does not open: the node must stop
+	corrupt func(error) // an entry can't be read: the node must stop
 }
 
 // IsMonotonic passes the wrapped store's answer through: raft asks for it.
@@ -55,6 +56,9 @@ func (s sealedLog) StoreLogs(logs []*raft.Log) error {
 
 func (s sealedLog) GetLog(index uint64, l *raft.Log) error {
 	if err := s.LogStore.GetLog(index, l); err != nil {
+		if !errors.Is(err, raft.ErrLogNotFound) {
+			s.corrupt(err)
+		}
 		return err
 	}
 	content, err := s.keys.OpenRow(s.ad(l), l.Data)
@@ -66,7 +70,7 @@ func (s sealedLog) GetLog(index uint64, l *raft.Log) error {
 		err = proto.Unmarshal(content, &entry)
 	}
 	if err != nil {
-		err = fmt.Errorf("raft log entry %d does not open in its place: the log was altered or damaged; "+comeBack+": %w", index, err)
+		err = fmt.Errorf("%w: entry %d does not open in its place: %w", ErrLog, index, err)
 		s.corrupt(err)
 		return err
 	}

@@ -16,6 +16,8 @@ const sealedStableFormat = 1
 type sealedStable struct {
 	raft.StableStore
 	keys *seal.Keyring
+	// failed hears of a term or vote that could not be stored; raft would panic.
+	failed func(error)
 }
 
 func (s sealedStable) ad(key []byte) []byte {
@@ -25,10 +27,14 @@ func (s sealedStable) ad(key []byte) []byte {
 
 func (s sealedStable) Set(key, val []byte) error {
 	sealed, err := s.keys.SealRow(s.ad(key), val)
-	if err != nil {
-		return fmt.Errorf("seal term or vote: %w", err)
+	if err == nil {
+		err = s.StableStore.Set(key, sealed)
 	}
-	return s.StableStore.Set(key, sealed)
+	if err != nil {
+		err = fmt.Errorf("%w: store term or vote: %w", ErrDisk, err)
+		s.failed(err)
+	}
+	return err
 }
 
 // Get passes the wrapped store's own error for a key that is not there: raft
@@ -40,7 +46,7 @@ func (s sealedStable) Get(key []byte) ([]byte, error) {
 	}
 	val, err := s.keys.OpenRow(s.ad(key), sealed)
 	if err != nil {
-		return nil, fmt.Errorf("%w: term or vote in stable.db were altered or damaged; "+comeBack+": %w", ErrLog, err)
+		return nil, fmt.Errorf("%w: term or vote in stable.db were altered or damaged: %w", ErrLog, err)
 	}
 	return val, nil
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/hexrdev/hexrd/fsm"
 	"github.com/hexrdev/hexrd/node/nodepb"
+	"github.com/hexrdev/hexrd/seal"
 )
 
 const (
@@ -34,6 +35,7 @@ const (
 // it is sent, and unpacked while it is received.
 type snapshots struct {
 	dir         string
+	keys        *seal.Keyring
 	installKeys func(context.Context, []byte) error
 	exportKeys  func() ([]byte, error)
 	log         *slog.Logger
@@ -44,7 +46,7 @@ type snapshots struct {
 }
 
 func openSnapshots(dir string, c Config) (*snapshots, error) {
-	s := &snapshots{dir: dir, installKeys: c.InstallKeys, exportKeys: c.ExportKeys, log: c.Logger, refs: map[string]int{}}
+	s := &snapshots{dir: dir, keys: c.Keys, installKeys: c.InstallKeys, exportKeys: c.ExportKeys, log: c.Logger, refs: map[string]int{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
@@ -108,9 +110,30 @@ func (s *snapshots) meta(id string) (*raft.SnapshotMeta, error) {
 	if err != nil {
 		return nil, err
 	}
+	plaintext, err := s.keys.OpenRow(s.metaAD(id), data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its meta does not open in its place", ErrSnapshot)
+	}
+	return decodeMeta(plaintext)
+}
+
+// metaAD binds a snapshot's meta to its cluster and name.
+func (s *snapshots) metaAD(id string) []byte {
+	cluster := s.keys.ClusterID()
+	return append(append([]byte{'s', 'n', 'a', 'p', 's', 'h', 'o', 't', snapshotFormat}, cluster[:]...), id...)
+}
+
+var errMeta = fmt.Errorf("%w: its meta", ErrSnapshot)
+
+func decodeMeta(data []byte) (_ *raft.SnapshotMeta, err error) {
+	defer func() {
+		if recover() != nil { // raft.DecodeConfiguration
+			err = errMeta
+		}
+	}()
 	var pb nodepb.SnapshotMeta
 	if err := proto.Unmarshal(data, &pb); err != nil {
-		return nil, fmt.Errorf("its meta is damaged: %w", err)
+		return nil, fmt.Errorf("%w: %w", errMeta, err)
 	}
 	if pb.GetFormat() != snapshotFormat {
 		return nil, fsm.ErrUnknownFormat
@@ -283,7 +306,11 @@ func (k *sink) finish() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(k.dir, metaFile), data); err != nil {
+	sealed, err := k.s.keys.SealRow(k.s.metaAD(k.meta.ID), data)
+	if err != nil {
+		return err
+	}
+	if err := writeFile(filepath.Join(k.dir, metaFile), sealed); err != nil {
 		return err
 	}
 	if err := os.Rename(k.dir, filepath.Join(k.s.dir, k.meta.ID)); err != nil {

@@ -42,9 +42,13 @@ func (n *Node) reconcile(ctx context.Context) error {
 	covered := n.store.AppliedIndex() // every entry up to here is in the store
 	if len(metas) > 0 {
 		newest := metas[0]
-		inside, err := hexrfsm.Inspect(ctx, n.snapshots.content(newest.ID), n.cfg.Keys)
+		var inside hexrfsm.CheckpointMeta
+		err := whole("the newest snapshot", func() (err error) {
+			inside, err = hexrfsm.Inspect(ctx, n.snapshots.content(newest.ID), n.cfg.Keys)
+			return err
+		})
 		if err != nil {
-			return fmt.Errorf("newest snapshot: %w", err)
+			return fmt.Errorf("%w: the newest one: %w", ErrSnapshot, err)
 		}
 		if covered < inside.Index {
 			n.log.Info("the store is behind the newest snapshot and is restored from it",
@@ -80,7 +84,7 @@ func (n *Node) readLog(after uint64) error {
 	for i := max(first, after+1); i <= last; i++ {
 		var entry raft.Log
 		if err := n.logs.GetLog(i, &entry); err != nil {
-			return fmt.Errorf("%w: entry %d of the raft log can't be read: "+comeBack+": %w", ErrLog, i, err)
+			return fmt.Errorf("%w: entry %d of the raft log can't be read: %w", ErrLog, i, err)
 		}
 		switch entry.Type {
 		case raft.LogConfiguration:
