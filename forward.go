@@ -25,6 +25,8 @@ func (f forwarder) Ask(ctx context.Context, id, addr string) (node.Standing, err
 	switch {
 	case errors.As(err, &refusal) && refusal.Kind == clusterpb.Refusal_KIND_NOT_MEMBER:
 		return node.Standing{}, node.ErrRemoved
+	case errors.As(err, &refusal) && refusal.Kind == clusterpb.Refusal_KIND_WRONG_CLUSTER:
+		return node.Standing{}, node.ErrForeign
 	case err != nil:
 		return node.Standing{}, fmt.Errorf("%w: %w", node.ErrNoLeader, err)
 	}

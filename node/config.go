@@ -26,7 +26,8 @@ type Forwarder interface {
 	// ErrUnknownOutcome.
 	Propose(ctx context.Context, leaderID, leaderAddr string, proposal []byte) (reply []byte, err error)
 	// Ask asks a node, or with an empty ID whoever is at that address, where it
-	// stands; ErrRemoved when it does not know this node as a member.
+	// stands; ErrRemoved when it does not know this node as a member, ErrForeign when
+	// it is of another cluster.
 	Ask(ctx context.Context, id, addr string) (Standing, error)
 }
 

@@ -28,6 +28,8 @@ var (
 	ErrRemoved = errors.New("this node was removed from its cluster")
 	// ErrLogStore: the directory was made with another log store.
 	ErrLogStore = errors.New("the log store is fixed when a node is created")
+	// ErrForeign: the members that this node knows are of another cluster.
+	ErrForeign = errors.New("this data directory is not of the cluster whose nodes answer at the addresses that it knows")
 	// ErrGap: entries are missing between the store and the log.
 	ErrGap = errors.New("entries are missing between the store and the raft log")
 	// ErrLog: the raft log, or term and vote beside it, is damaged.

@@ -54,6 +54,17 @@ func (n *Node) erase(ctx context.Context) {
 	}
 }
 
+// snapshotAnew replaces a snapshot that can't be sent: an entry makes sure that
+// there is something new to take.
+func (n *Node) snapshotAnew() {
+	n.own(func(context.Context) {
+		n.moveTime()
+		if err := n.raft.Load().Snapshot().Error(); err != nil {
+			n.log.Warn("no snapshot was taken in place of a damaged one; the next one is")
+		}
+	})
+}
+
 // moveTime appends an entry without accesses.
 func (n *Node) moveTime() {
 	if n.checkClock(n.ctx) != nil {

@@ -11,7 +11,7 @@ import (
 const (
 	askPause = 500 * time.Millisecond
 	// removedRounds is how often in a row nobody may know this node before it
-	// believes that it was removed: a follower that lags does not know a new one.
+	// believes that: a follower that lags does not know a new one.
 	removedRounds = 5
 )
 
@@ -37,6 +37,7 @@ type inquiry struct {
 	peers       map[string]string // node ID to address; grows as members tell of others
 	heard       map[string]bool
 	removed     int // in this round
+	foreign     int
 	index, term uint64
 }
 
@@ -58,13 +59,13 @@ func newInquiry(n *Node) *inquiry {
 
 // round asks everyone once, and reports whether enough have answered by now. All
 // get the same time: more answers than needed show more. ErrRemoved when nobody
-// knows this node any more.
+// knows this node any more, ErrForeign when they are another cluster.
 func (q *inquiry) round(ctx context.Context) (bool, error) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	q.mu.Lock()
 	peers := maps.Clone(q.peers)
-	q.removed = 0
+	q.removed, q.foreign = 0, 0
 	q.mu.Unlock()
 	var wg sync.WaitGroup
 	ask := func(id, addr string) {
@@ -81,13 +82,17 @@ func (q *inquiry) round(ctx context.Context) (bool, error) {
 		ask("", addr)
 	}
 	wg.Wait()
-	if len(q.heard) == 0 && q.removed >= q.need {
+	if len(q.heard) == 0 && q.removed+q.foreign >= q.need {
 		q.strange++
 	} else {
 		q.strange = 0
 	}
-	if q.strange >= removedRounds {
+	switch {
+	case q.strange < removedRounds:
+	case q.removed > 0:
 		return false, ErrRemoved
+	default:
+		return false, ErrForeign
 	}
 	return len(q.heard) >= q.need, nil
 }
@@ -98,6 +103,8 @@ func (q *inquiry) note(s Standing, err error) {
 	switch {
 	case errors.Is(err, ErrRemoved):
 		q.removed++
+	case errors.Is(err, ErrForeign):
+		q.foreign++
 	case err != nil || s.ID == q.n.cfg.ID:
 	default:
 		q.heard[s.ID] = true

@@ -176,6 +176,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.snapshots, err = openSnapshots(filepath.Join(n.cfg.Dir, snapshotsDir), n.cfg); err != nil {
 		return err
 	}
+	n.snapshots.damaged = n.snapshotAnew
 	if err := whole("the store", func() (err error) {
 		n.store, err = fsm.Open(ctx, fsm.Config{Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log})
 		return err

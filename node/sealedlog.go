@@ -8,6 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/node/nodepb"
 	"github.com/hexrdev/hexrd/seal"
 )
@@ -51,7 +52,10 @@ func (s sealedLog) StoreLogs(logs []*raft.Log) error {
 		}
 		sealed[i] = &raft.Log{Index: l.Index, Term: l.Term, Type: l.Type, Data: data, AppendedAt: l.AppendedAt}
 	}
-	return s.LogStore.StoreLogs(sealed)
+	fault.Point("log.sealed")
+	err := s.LogStore.StoreLogs(sealed)
+	fault.Point("log.stored")
+	return err
 }
 
 func (s sealedLog) GetLog(index uint64, l *raft.Log) error {

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/node/nodepb"
 	"github.com/hexrdev/hexrd/seal"
 )
@@ -38,6 +39,7 @@ type snapshots struct {
 	keys        *seal.Keyring
 	installKeys func(context.Context, []byte) error
 	exportKeys  func() ([]byte, error)
+	damaged     func() // hears that the newest one can't be sent
 	log         *slog.Logger
 
 	mu   sync.Mutex
@@ -221,7 +223,11 @@ func (r *source) Read(p []byte) (int, error) {
 		r.pipe, r.done = pr, make(chan struct{})
 		go func() {
 			defer close(r.done)
-			_ = pw.CloseWithError(writeArchive(pw, r.keys, r.dir, r.files))
+			err := r.s.verify(r.meta.ID)
+			if err == nil {
+				err = writeArchive(pw, r.keys, r.dir, r.files)
+			}
+			_ = pw.CloseWithError(err)
 		}()
 	}
 	return r.pipe.Read(p)
@@ -286,7 +292,11 @@ func (k *sink) Close() error {
 	k.closed = true
 	if k.pipe != nil {
 		_ = k.pipe.Close()
-		if err := <-k.result; err != nil {
+		err := <-k.result
+		if err == nil {
+			err = fsm.Verify(context.Background(), filepath.Join(k.dir, contentDir), k.s.keys)
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("receive snapshot: %w", err), os.RemoveAll(k.dir))
 		}
 	}
@@ -294,6 +304,18 @@ func (k *sink) Close() error {
 		return errors.Join(fmt.Errorf("write snapshot: %w", err), os.RemoveAll(k.dir))
 	}
 	k.s.reap()
+	return nil
+}
+
+// verify reads all of a snapshot before it is sent: a follower must not be given
+// damage.
+func (s *snapshots) verify(id string) error {
+	err := whole("snapshot "+id, func() error { return fsm.Verify(context.Background(), s.content(id), s.keys) })
+	if err != nil {
+		s.log.Error("a snapshot is damaged and is not sent: a new one is made", "snapshot", id)
+		s.damaged()
+		return fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
 	return nil
 }
 
@@ -313,9 +335,11 @@ func (k *sink) finish() error {
 	if err := writeFile(filepath.Join(k.dir, metaFile), sealed); err != nil {
 		return err
 	}
+	fault.Point("snapshot.written")
 	if err := os.Rename(k.dir, filepath.Join(k.s.dir, k.meta.ID)); err != nil {
 		return err
 	}
+	fault.Point("snapshot.renamed")
 	return syncDir(k.s.dir)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	hexrfsm "github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 func logKindOf(dir string) (string, error) {
@@ -122,6 +123,7 @@ func (n *Node) startRaft() error {
 		Logger: raftLog(n.log).HCLog(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
 		MsgpackUseNewTimeFormat: true,
 	})
+	fault.Point("start.checked")
 	r, err := raft.NewRaft(n.raftConfig(), n.machine, cache, n.votes, n.snapshots, transport{trans})
 	if err != nil {
 		return errors.Join(fmt.Errorf("open raft: %w", err), trans.Close())
