@@ -63,6 +63,11 @@ type Node struct {
 // HasState reports whether the directory holds a node: a raft log, a vote or a
 // snapshot.
 func HasState(dir string) (bool, error) {
+	found, err := hasState(dir)
+	return found, advise(err)
+}
+
+func hasState(dir string) (bool, error) {
 	if _, err := logKindOf(dir); err != nil {
 		return false, nilIfMissing(err)
 	}
