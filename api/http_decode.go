@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -36,6 +37,9 @@ func (p *params) text(name string) string {
 	}
 	if len(v) == 0 {
 		return ""
+	}
+	if !utf8.ValidString(v[0]) && p.err == nil {
+		p.err = invalid(name + ": it is not UTF-8")
 	}
 	return v[0]
 }

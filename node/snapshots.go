@@ -108,9 +108,20 @@ func (s *snapshots) meta(id string) (*raft.SnapshotMeta, error) {
 	if err != nil {
 		return nil, err
 	}
+	return decodeMeta(data)
+}
+
+var errMeta = errors.New("its meta is damaged")
+
+func decodeMeta(data []byte) (_ *raft.SnapshotMeta, err error) {
+	defer func() {
+		if recover() != nil { // raft.DecodeConfiguration
+			err = errMeta
+		}
+	}()
 	var pb nodepb.SnapshotMeta
 	if err := proto.Unmarshal(data, &pb); err != nil {
-		return nil, fmt.Errorf("its meta is damaged: %w", err)
+		return nil, fmt.Errorf("%w: %w", errMeta, err)
 	}
 	if pb.GetFormat() != snapshotFormat {
 		return nil, fsm.ErrUnknownFormat
