@@ -261,31 +261,34 @@ func TestTokensEnd(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(*testing.T, *bearers)
+		life time.Duration
 	}{
+		{"it ends", func(*testing.T, *bearers) {}, 5 * time.Second},
 		{"its key leaves the bundle", func(t *testing.T, b *bearers) {
 			other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 			if err != nil {
 				t.Fatal(err)
 			}
 			b.trust("k2", other.Public())
-		}},
+		}, time.Hour},
 		{"the setting is turned off", func(t *testing.T, b *bearers) {
 			if _, err := b.client("/hexr/operator/ann").SetSetting(t.Context(), "jwt_svid", "false"); err != nil {
 				t.Fatal(err)
 			}
-		}},
+		}, time.Hour},
 		{"a block", func(t *testing.T, b *bearers) {
 			if err := b.client("/hexr/operator/ann").Block(t.Context(), "agent/acme/bot"); err != nil {
 				t.Fatal(err)
 			}
-		}},
+		}, time.Hour},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBearers(t)
 			if _, err := b.client("/hexr/operator/ann").SetSetting(t.Context(), "jwt_svid", "true"); err != nil {
 				t.Fatal(err)
 			}
-			token, web := b.token(bot, nil), b.web(nil)
+			until := time.Now().Add(c.life)
+			token, web := b.token(bot, func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(until) }), b.web(nil)
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+b.server.Addr()+"/v1/audit/tail?from=0", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -305,6 +308,9 @@ func TestTokensEnd(t *testing.T) {
 			}
 			c.end(t, b)
 			begin := time.Now()
+			if c.life < time.Minute {
+				begin = until.Truncate(time.Second)
+			}
 			if _, err := io.ReadAll(resp.Body); err != nil && !strings.Contains(err.Error(), "EOF") {
 				t.Errorf("the stream ended with %v", err)
 			}

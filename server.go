@@ -95,8 +95,11 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openNode(ctx, fresh); err != nil {
 		return err
 	}
-	if err := s.serve(); err != nil {
+	if err := s.serve(); err != nil { // before it starts: nodes that start together ask one another
 		return err
+	}
+	if err := s.node.Start(ctx); err != nil {
+		return fmt.Errorf("start node: %w", err)
 	}
 	s.own(s.promote)
 	s.own(s.watchNode)
@@ -183,8 +186,8 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 		ID: s.nodeID, Dir: s.cfg.DataDir, Address: s.cfg.advertise(), LogStore: s.cfg.LogStore,
 		Keys: s.keys.ring, InstallKeys: s.keys.install, ExportKeys: s.keys.ring.Export,
 		Stream:  cluster.NewStreamLayer(s.listener, s.admission.resolve),
-		Forward: forwarder{s.peers}, Logger: s.log,
-		Joining: fresh && len(s.cfg.Join) > 0,
+		Forward: forwarder{s.peers, s.nodeID}, Logger: s.log,
+		Joining: fresh && len(s.cfg.Join) > 0, AskAlso: s.cfg.Join,
 		Limits: node.Limits{
 			SnapshotEntries: s.cfg.Snapshots.Entries, TrailingEntries: s.cfg.Snapshots.Trailing, SnapshotEvery: s.cfg.Snapshots.Interval,
 		},

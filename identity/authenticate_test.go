@@ -120,6 +120,22 @@ func TestAuthenticateLooksAtTheWholeLeaf(t *testing.T) {
 		"may sign revocations": {func(c *x509.Certificate) {
 			c.KeyUsage |= x509.KeyUsageCRLSign
 		}, ErrBadCertificate},
+		"for clients alone": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}, nil},
+		"for everything": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
+		}, nil},
+		"for what is not said": {func(c *x509.Certificate) { c.ExtKeyUsage = nil }, nil},
+		"for servers alone": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}, ErrBadCertificate},
+		"for something else": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}
+		}, ErrBadCertificate},
+		"for something that nobody knows": {func(c *x509.Certificate) {
+			c.ExtKeyUsage, c.UnknownExtKeyUsage = nil, []asn1.ObjectIdentifier{{1, 2, 3}}
+		}, ErrBadCertificate},
 		"a critical extension that nobody knows": {func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 		}, ErrBadCertificate},

@@ -196,6 +196,9 @@ func TestTheDialerTakesNobodyElse(t *testing.T) {
 		"an agent":         {ca.leaf([]string{agent}, nil), AuthorizeExactly(testDomain, "n1"), ErrNotNode},
 		"nobody wanted":    {ca.leaf([]string{node1}, nil), nil, ErrNotAuthorized},
 		"another domain's": {ca.leaf([]string{"spiffe://evil.cloud/hexr/node/n1"}, nil), AuthorizeNode(testDomain), ErrWrongTrustDomain},
+		"for clients alone": {ca.leaf([]string{node1}, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}), AuthorizeNode(testDomain), ErrBadCertificate},
 		"expired": {ca.leaf([]string{node1}, func(c *x509.Certificate) {
 			c.NotAfter = time.Now().Add(-time.Second)
 		}), AuthorizeNode(testDomain), ErrExpired},

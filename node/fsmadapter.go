@@ -15,6 +15,7 @@ import (
 
 	"github.com/hexrdev/hexrd/fsm"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 // machine is the store as raft drives it. It is a ConfigurationStore and not a
@@ -121,9 +122,11 @@ func (m *machine) restore(meta *raft.SnapshotMeta) error {
 	if err := cloneCheckpoint(m.snapshots.content(meta.ID), m.restoring); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	fault.Point("restore.copied")
 	if err := m.store.Restore(context.Background(), m.restoring); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	fault.Point("restore.restored")
 	return m.store.StoreConfiguration(meta.ConfigurationIndex, toConfiguration(meta.Configuration))
 }
 

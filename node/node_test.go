@@ -18,14 +18,6 @@ import (
 	"github.com/hexrdev/hexrd/seal"
 )
 
-func fromOf(proposal []byte) string {
-	var p fsmpb.Proposal
-	if proto.Unmarshal(proposal, &p) != nil || len(p.GetAccesses()) == 0 {
-		return ""
-	}
-	return p.GetAccesses()[0].GetNode()
-}
-
 func TestThreeNodesAgree(t *testing.T) {
 	onBoth(t, func(t *testing.T, store string) {
 		g := three(t, store, Limits{})
@@ -328,26 +320,6 @@ func TestWatchdog(t *testing.T) {
 	close(release)
 	if err := <-done; err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestClock(t *testing.T) {
-	second := int64(time.Second)
-	for _, c := range []struct {
-		offsets []int64 // of the others, in seconds
-		bad     bool
-	}{
-		{nil, false}, {[]int64{100}, false}, {[]int64{100, 100}, true}, {[]int64{-100, -101}, true},
-		{[]int64{100, 0}, false}, {[]int64{1, 2}, false}, {[]int64{100, 100, 0, 0}, false}, {[]int64{9, 9, 9, 0}, true},
-	} {
-		k := newClock()
-		now := time.Now().UnixNano()
-		for i, o := range c.offsets {
-			k.heard(fmt.Sprint(i), now+o*second, now)
-		}
-		if err := k.check(); (err != nil) != c.bad {
-			t.Errorf("%v: %v", c.offsets, err)
-		}
 	}
 }
 

@@ -139,23 +139,31 @@ func (c *Cluster) await(ctx context.Context, m *member) error {
 }
 
 // StartNode starts a node that is not running and waits until it is healthy.
+// Without a quorum that takes until others were started too, meanwhile.
 func (c *Cluster) StartNode(ctx context.Context, id string) (NodeInfo, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := c.nodes[id]
-	if m == nil {
-		return NodeInfo{}, fmt.Errorf("there is no node %q: `hexrd dev nodes` lists them", id)
-	}
-	if m.process.running() {
-		return NodeInfo{}, fmt.Errorf("node %s is running", id)
-	}
-	if err := c.restart(ctx, m.nodeState); err != nil {
+	m, err := c.startAgain(ctx, id)
+	if err != nil {
 		return NodeInfo{}, err
 	}
 	if err := c.await(ctx, m); err != nil {
 		return NodeInfo{}, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.describe(m), nil
+}
+
+func (c *Cluster) startAgain(ctx context.Context, id string) (*member, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.nodes[id]
+	if m == nil {
+		return nil, fmt.Errorf("there is no node %q: `hexrd dev nodes` lists them", id)
+	}
+	if m.process.running() {
+		return nil, fmt.Errorf("node %s is running", id)
+	}
+	return m, c.restart(ctx, m.nodeState)
 }
 
 var errNoLeader = errors.New("no node leads now: try again in a moment")
