@@ -22,7 +22,7 @@ import (
 
 // world is a CA and a node of it, with real sockets, disks and SVIDs.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	ca     *dev.CA
 	dir    string
 	server *hexrd.Server
@@ -30,7 +30,7 @@ type world struct {
 
 var domain = spiffeid.RequireTrustDomainFromString("hexr.cloud")
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	dir := t.TempDir()
 	ca, err := dev.OpenCA(filepath.Join(dir, "ca"), domain)

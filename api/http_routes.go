@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -120,6 +121,9 @@ func pick(methods map[string]route, r *http.Request, vars string) (*route, error
 		}
 		slices.Sort(allowed)
 		return nil, methodNotAllowed(strings.Join(allowed, ", "))
+	}
+	if !utf8.ValidString(vars) {
+		return nil, invalid("path: it is not UTF-8")
 	}
 	rt.vars = vars
 	return &rt, nil

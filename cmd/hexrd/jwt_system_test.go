@@ -130,7 +130,7 @@ func TestJWTSVIDs(t *testing.T) {
 
 	// One turn of the key: the token still counts. Two: no more, on any node.
 	tokens := []string{b.token, stranger.token, operator.token, wide.token}
-	rotate := func() *bearer {
+	rotate := func() {
 		t.Helper()
 		if out, err := exec.CommandContext(t.Context(), os.Args[0], "dev", "rotate-jwt", "--dir", dir).CombinedOutput(); err != nil {
 			t.Fatalf("rotate: %v: %s", err, out)
@@ -143,7 +143,6 @@ func TestJWTSVIDs(t *testing.T) {
 				return status == http.StatusOK
 			})
 		}
-		return fresh
 	}
 	rotate()
 	for _, addr := range c.Addresses() {
