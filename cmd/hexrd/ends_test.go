@@ -284,3 +284,26 @@ func TestRenewalUnderLoad(t *testing.T) {
 		}
 	}
 }
+
+// TestRemovedWhileDown: nobody tells a node that was down when it was removed; it
+// finds out, and ends.
+func TestRemovedWhileDown(t *testing.T) {
+	c, _ := startCluster(t, "bolt")
+	if _, err := c.Signal(t.Context(), "n3", "KILL"); err != nil {
+		t.Fatal(err)
+	}
+	op := dialAs(t, c, "/hexr/operator/ann", c.Addresses()...)
+	if err := op.RemoveMember(t.Context(), "n3"); err != nil {
+		t.Fatal(err)
+	}
+	begin := time.Now()
+	if _, err := c.StartNode(t.Context(), "n3"); err == nil {
+		t.Fatal("it is healthy")
+	}
+	for _, n := range c.Nodes(t.Context()) {
+		if n.ID == "n3" && n.State != "exited" {
+			t.Error("its process runs on")
+		}
+	}
+	t.Logf("removed while it was down: its process has ended %s after its start", time.Since(begin).Round(time.Millisecond))
+}
