@@ -27,7 +27,7 @@ func (s *Server) watchRemoval(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if leader, _ := s.node.Leader(); leader != "" || !s.member() || !s.unknownToMost(ctx) {
+		if leader, _ := s.node.Leader(); leader != "" || !s.unknownToMost(ctx) {
 			looks = 0
 			continue
 		}
@@ -38,10 +38,13 @@ func (s *Server) watchRemoval(ctx context.Context) {
 	}
 }
 
+// unknownToMost asks the others of raft's configuration as this node's log has it:
+// the store may be behind.
 func (s *Server) unknownToMost(ctx context.Context) bool {
-	others, refused := 0, 0
+	others, refused, in := 0, 0, false
 	for _, srv := range s.node.Servers() {
 		if srv.ID == s.nodeID {
+			in = true
 			continue
 		}
 		others++
@@ -53,5 +56,5 @@ func (s *Server) unknownToMost(ctx context.Context) bool {
 			refused++
 		}
 	}
-	return 2*refused > others
+	return in && 2*refused > others
 }
