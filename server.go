@@ -103,6 +103,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.own(s.promote)
 	s.own(s.watchNode)
+	s.own(s.watchRemoval)
 	return s.takePlace(ctx, fresh)
 }
 

@@ -66,9 +66,10 @@ func (s *service) same(clusterID []byte) bool {
 	return subtle.ConstantTimeCompare(clusterID, id[:]) == 1
 }
 
-// answer puts a refusal into the response and leaves a status error as it is.
+// answer puts a refusal into the response and leaves a status error of this
+// service as it is; one that is wrapped came from another node.
 func answer(err error) (*clusterpb.Refusal, error) {
-	if _, ok := status.FromError(err); ok && err != nil {
+	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // see above
 		return nil, err
 	}
 	return toRefusal(err), nil
