@@ -37,4 +37,11 @@ var operations = map[protoreflect.FieldNumber]audit.Operation{
 	46: audit.OpBlockList,
 	47: audit.OpSweep,
 	48: audit.OpThrottled,
+	49: audit.OpKeyAdd,
+	50: audit.OpKeyDurable,
+	51: audit.OpKeyActivate,
+	52: audit.OpKeyRewrap,
+	53: audit.OpKeyUse,
+	54: audit.OpKeysStatus,
+	55: audit.OpAuditCheckpoint,
 }

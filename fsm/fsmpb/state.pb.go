@@ -506,6 +506,7 @@ type Settings struct {
 	AuditRowsMax     uint64                 `protobuf:"varint,18,opt,name=audit_rows_max,json=auditRowsMax,proto3" json:"audit_rows_max,omitempty"`
 	AuditScanMax     uint64                 `protobuf:"varint,19,opt,name=audit_scan_max,json=auditScanMax,proto3" json:"audit_scan_max,omitempty"`
 	Format           uint32                 `protobuf:"varint,20,opt,name=format,proto3" json:"format,omitempty"` // highest entry format in use
+	RewrapPerSecond  uint64                 `protobuf:"varint,30,opt,name=rewrap_per_second,json=rewrapPerSecond,proto3" json:"rewrap_per_second,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -676,6 +677,13 @@ func (x *Settings) GetAuditScanMax() uint64 {
 func (x *Settings) GetFormat() uint32 {
 	if x != nil {
 		return x.Format
+	}
+	return 0
+}
+
+func (x *Settings) GetRewrapPerSecond() uint64 {
+	if x != nil {
+		return x.RewrapPerSecond
 	}
 	return 0
 }
@@ -2066,7 +2074,7 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xf7\x05\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xa3\x06\n" +
 	"\bSettings\x12,\n" +
 	"\x12join_without_token\x18\x01 \x01(\bR\x10joinWithoutToken\x12\x19\n" +
 	"\bjwt_svid\x18\x02 \x01(\bR\ajwtSvid\x12&\n" +
@@ -2091,7 +2099,8 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\rlist_page_max\x18\x11 \x01(\x04R\vlistPageMax\x12$\n" +
 	"\x0eaudit_rows_max\x18\x12 \x01(\x04R\fauditRowsMax\x12$\n" +
 	"\x0eaudit_scan_max\x18\x13 \x01(\x04R\fauditScanMax\x12\x16\n" +
-	"\x06format\x18\x14 \x01(\rR\x06format\"\xe5\x01\n" +
+	"\x06format\x18\x14 \x01(\rR\x06format\x12*\n" +
+	"\x11rewrap_per_second\x18\x1e \x01(\x04R\x0frewrapPerSecond\"\xe5\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
