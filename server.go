@@ -98,6 +98,9 @@ func (s *Server) open(ctx context.Context) error {
 		return err
 	}
 	s.own(s.promote)
+	s.own(s.keepKeys)
+	s.own(s.rewrap)
+	s.own(s.reseal)
 	s.own(s.watchNode)
 	return s.takePlace(ctx, fresh)
 }

@@ -38,9 +38,10 @@ type snapshots struct {
 	exportKeys  func() ([]byte, error)
 	log         *slog.Logger
 
-	mu   sync.Mutex
-	refs map[string]int
-	last int64
+	mu      sync.Mutex
+	refs    map[string]int
+	last    int64
+	cleanOf map[string]uint32 // by snapshot: see clean
 }
 
 func openSnapshots(dir string, c Config) (*snapshots, error) {
