@@ -339,7 +339,24 @@ func TestRotationWaitsForAMember(t *testing.T) {
 	if got := f.key(second.GetId()); got.GetState() != "abandoned" {
 		t.Errorf("the key of before the removal: %v", got)
 	}
-	if _, err := os.Stat(filepath.Join(f.dir, "n3", "keyring")); err != nil {
-		t.Fatal(err)
+}
+
+func parseHex(s string, id *uint32) (int, error) { return fmt.Sscanf(s, "%08x", id) }
+
+func (f *fleet) keyringOf(id string) string { return filepath.Join(f.dir, id, "keyring") }
+
+func (f *fleet) read(file string) []byte {
+	f.t.Helper()
+	data, err := os.ReadFile(file)
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return data
+}
+
+func (f *fleet) write(file string, data []byte) {
+	f.t.Helper()
+	if err := os.WriteFile(file, data, 0o600); err != nil {
+		f.t.Fatal(err)
 	}
 }
