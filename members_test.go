@@ -233,19 +233,25 @@ func TestNodeOfAnotherCluster(t *testing.T) {
 }
 
 // TestLaggingFollowerAdmitsANewLeader: a node that was away while another joined
-// and took the lead takes that one's entries.
+// and took the lead takes that one's entries. Who led before is gone: a deposed
+// leader goes on sending what it had for a moment.
 func TestLaggingFollowerAdmitsANewLeader(t *testing.T) {
-	f := newFleet(t, nil, "n1", "n2", "n3")
+	f := newFleet(t, nil, "n1", "n2", "n3", "n5")
 	f.stop("n3")
 	f.join("n4")
 	f.until("n4 to vote", func() bool {
 		m, err := f.op.Members(t.Context())
-		return err == nil && m.GetVoters() == 4
+		return err == nil && m.GetVoters() == 5
 	})
+	members, err := f.op.Members(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	f.until("n4 to lead", func() bool {
 		leader, err := f.op.TransferLeadership(t.Context(), "n4")
 		return err == nil && leader == "n4"
 	})
+	f.stop(members.GetLeader())
 	bot := f.dial("/agent/acme/bot/main", f.addrs["n4"])
 	if _, err := bot.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {
 		t.Fatal(err)
