@@ -251,6 +251,9 @@ func TestLaggingFollowerAdmitsANewLeader(t *testing.T) {
 		leader, err := f.op.TransferLeadership(t.Context(), "n4")
 		return err == nil && leader == "n4"
 	})
+	if leader, err := f.op.TransferLeadership(t.Context(), "n4"); err != nil || leader != "n4" {
+		t.Errorf("a transfer to who leads: %q, %v", leader, err)
+	}
 	f.stop(members.GetLeader())
 	bot := f.dial("/agent/acme/bot/main", f.addrs["n4"])
 	if _, err := bot.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {

@@ -13,7 +13,8 @@ import (
 
 func newKeysCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "keys", Short: "The cluster's keyring: what seals, and what is sealed with it"}
-	rotate := clientCommand("rotate value|storage|both", "Begin a rotation; it completes by itself", cobra.ExactArgs(1),
+	rotate := clientCommand("rotate value|storage|both", "Begin a rotation; it completes by itself",
+		cobra.MatchAll(cobra.ExactArgs(1), cobra.OnlyValidArgs),
 		func(ctx context.Context, o output, c *client.Client, args []string) error {
 			keys, err := c.RotateKeys(ctx, args[0])
 			if err != nil {
@@ -26,6 +27,7 @@ func newKeysCommand() *cobra.Command {
 			}
 			return nil
 		})
+	rotate.ValidArgs = []string{"value", "storage", "both"}
 	rotate.Long = `Begin a rotation. The leader makes the key, every member gets it over mTLS and makes
 it durable, and only then it seals. Value keys: every version's data key is then
 put under it, at the cluster's rewrap_per_second. Storage keys: every node seals
