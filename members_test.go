@@ -129,10 +129,10 @@ func TestJoinAnswers(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if n := len(f.rows("member.join", "granted")); n != 2 {
+	if n := len(f.granted("member.join")); n != 2 {
 		t.Errorf("%d granted joins", n)
 	}
-	if rows := f.rows("key.release", "granted"); len(rows) != 2 || rows[0].GetDetail() != "n4" {
+	if rows := f.granted("key.release"); len(rows) != 2 || rows[0].GetDetail() != "n4" {
 		t.Errorf("releases: %v", rows)
 	}
 }
@@ -293,7 +293,7 @@ func TestKeyringThatWentBack(t *testing.T) {
 	}
 	f.stop("n3")
 	f.write(file, old)
-	before := len(f.rows("key.release", "granted"))
+	before := len(f.granted("key.release"))
 	f.start("n3", nil)
 	third := f.dial("/agent/acme/bot/main", f.addrs["n3"])
 	f.until("n3 to open it again", func() bool {
@@ -303,7 +303,7 @@ func TestKeyringThatWentBack(t *testing.T) {
 		}
 		return err == nil && s.Text() == "v"
 	})
-	if after := f.rows("key.release", "granted"); len(after) != before+1 || !strings.HasSuffix(after[before].GetDetail(), k.GetId()) {
+	if after := f.granted("key.release"); len(after) != before+1 || !strings.HasSuffix(after[before].GetDetail(), k.GetId()) {
 		t.Errorf("releases: %v", after)
 	}
 }

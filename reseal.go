@@ -12,7 +12,7 @@ import (
 
 // resealShare is how many times the work's own time a node rests between its
 // parts: Apply waits for a part, and must not wait for all of them.
-const resealShare = 4
+const resealShare = 9
 
 // reseal seals this node's rows with the storage key that seals now, a little at
 // a time, and says in the log when nothing here is sealed with an older one: no

@@ -11,9 +11,9 @@ import (
 )
 
 const (
-	resealRows  = 256
-	resealBytes = 256 << 10
-	countRows   = 8192 // in one go: Restore waits that long
+	resealRows  = 64
+	resealBytes = 64 << 10
+	countRows   = 4096 // in one go: Restore waits that long
 )
 
 // ResealState is how far the rows of this store are sealed with the storage key
@@ -123,7 +123,7 @@ func (s *Store) resealFrom(row *fsmpb.Reseal, active uint32) (done bool, err err
 	looked, changed := 0, uint64(0)
 	done = true
 	for ok := it.SeekGE(row.GetCursor()); ok; ok = it.Next() {
-		if looked++; looked > 8*resealRows || changed >= resealRows || batch.Len() > resealBytes {
+		if looked++; looked > 16*resealRows || changed >= resealRows || batch.Len() > resealBytes {
 			row.Cursor, done = slices.Clone(it.Key()), false
 			break
 		}
