@@ -10,32 +10,28 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// resealShare is how many times the work's own time a node rests between its
-// parts: Apply waits for a part, and must not wait for all of them.
-const resealShare = 9
+const (
+	// resealShare is how many times the work's own time a node rests between its
+	// parts: Apply waits for a part, and must not wait for all of them.
+	resealShare     = 9
+	retiredInterval = time.Minute
+)
 
 // reseal seals this node's rows with the storage key that seals now, a little at
 // a time, and says in the log when nothing here is sealed with an older one: no
 // row, no log entry, no snapshot.
 func (s *Server) reseal(ctx context.Context) {
-	tick := time.NewTicker(keysInterval)
-	defer tick.Stop()
-	failing := false
-	for {
-		err := s.resealRows(ctx)
-		if err == nil {
-			err = s.reportUse(ctx)
+	var looked time.Time // for retired keys alone, which only a snapshot brings back
+	s.repeat(ctx, "rows could not be sealed with the new storage key, or it could not be logged: it is tried again", nil, func(ctx context.Context) error {
+		if err := s.resealRows(ctx); err != nil {
+			return err
 		}
-		if err != nil && !failing && ctx.Err() == nil {
-			s.log.Warn("rows could not be sealed with the new storage key, or it could not be logged: it is tried again", "error", err)
+		if !slices.ContainsFunc(s.node.Store().Keys(), replaced) && time.Since(looked) < retiredInterval {
+			return nil
 		}
-		failing = err != nil
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+		looked = time.Now()
+		return s.reportUse(ctx)
+	})
 }
 
 func (s *Server) resealRows(ctx context.Context) error {
@@ -90,6 +86,10 @@ func sealsNoMore(k *fsmpb.Key) bool {
 	return k.GetKind() == fsmpb.Key_KIND_STORAGE && (k.GetState() == fsmpb.Key_STATE_REPLACED || k.GetState() == fsmpb.Key_STATE_RETIRED)
 }
 
+func replaced(k *fsmpb.Key) bool {
+	return k.GetKind() == fsmpb.Key_KIND_STORAGE && k.GetState() == fsmpb.Key_STATE_REPLACED
+}
+
 // after reports whether a storage key came after another.
 func (s *Server) after(id uint32, k *fsmpb.Key) bool {
 	for _, other := range s.node.Store().Keys() {
@@ -102,34 +102,48 @@ func (s *Server) after(id uint32, k *fsmpb.Key) bool {
 
 // reportUse logs what changed of this node's use of storage keys.
 func (s *Server) reportUse(ctx context.Context) error {
-	keys := s.node.Store().Keys()
-	if !slices.ContainsFunc(keys, sealsNoMore) || !s.joined() {
+	if !slices.ContainsFunc(s.node.Store().Keys(), sealsNoMore) || !s.joined() {
 		return nil
 	}
 	uses, err := s.storageUse(ctx)
 	if err != nil {
 		return err
 	}
-	for _, k := range keys {
-		i := slices.IndexFunc(uses, func(u *clusterpb.StorageKeyUse) bool { return sealsNoMore(k) && u.GetKeyId() == k.GetId() })
-		if i < 0 {
+	for _, k := range s.node.Store().Keys() {
+		i := slices.IndexFunc(uses, func(u *clusterpb.StorageKeyUse) bool { return u.GetKeyId() == k.GetId() })
+		if i < 0 || !sealsNoMore(k) {
 			continue
 		}
-		u, said := uses[i], slices.Contains(k.GetUnusedBy(), s.nodeID)
-		used := u.GetRows() > 0 || u.GetLogEntries() > 0 || u.GetSnapshots() > 0
-		retired := k.GetState() == fsmpb.Key_STATE_RETIRED
-		if used && !said && !retired || !used && (said || retired) {
+		used := uses[i].GetRows() > 0 || uses[i].GetLogEntries() > 0 || uses[i].GetSnapshots() > 0
+		if !s.isNews(k, used) {
 			continue
 		}
-		if err := s.node.Store().Flush(ctx); err != nil {
+		if err := s.logUse(ctx, &fsmpb.KeyUse{KeyId: k.GetId(), Used: used}); err != nil {
 			return err
 		}
-		ctx, cancel := context.WithTimeout(ctx, keyTimeout)
-		err := s.record(ctx, s.nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyUse{KeyUse: &fsmpb.KeyUse{KeyId: k.GetId(), Used: used}}})
-		cancel()
-		if err != nil {
-			return fmt.Errorf("log the use of a key: %w", err)
-		}
+	}
+	return nil
+}
+
+// isNews: the log has it otherwise. Nobody needs to say that a retired key is not
+// used.
+func (s *Server) isNews(k *fsmpb.Key, used bool) bool {
+	said, retired := slices.Contains(k.GetUnusedBy(), s.nodeID), k.GetState() == fsmpb.Key_STATE_RETIRED
+	if used {
+		return said || retired
+	}
+	return !said && !retired
+}
+
+// logUse says it once it is durable.
+func (s *Server) logUse(ctx context.Context, use *fsmpb.KeyUse) error {
+	if err := s.node.Store().Flush(ctx); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
+	defer cancel()
+	if err := s.record(ctx, s.nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyUse{KeyUse: use}}); err != nil && !overtaken(err) {
+		return fmt.Errorf("log the use of a key: %w", err)
 	}
 	return nil
 }

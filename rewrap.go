@@ -19,21 +19,7 @@ const (
 // Each part is an access with its own row. Where it was is in the state: after a
 // change of leader or a restart it looks at what is not done.
 func (s *Server) rewrap(ctx context.Context) {
-	tick := time.NewTicker(keysInterval)
-	defer tick.Stop()
-	failing := false
-	for {
-		err := s.rewrapAll(ctx)
-		if err != nil && !failing && ctx.Err() == nil {
-			s.log.Warn("versions could not be put under the new value key: it is tried again", "error", err)
-		}
-		failing = err != nil
-		select {
-		case <-tick.C:
-		case <-ctx.Done():
-			return
-		}
-	}
+	s.repeat(ctx, "versions could not be put under the new value key: it is tried again", nil, s.rewrapAll)
 }
 
 // staleKey is the active value key, where some version is under another.
@@ -107,7 +93,8 @@ func (s *Server) rewraps(key uint32, versions []fsm.StaleVersion) (op *fsmpb.Key
 func (s *Server) logRewrap(ctx context.Context, op *fsmpb.KeyRewrap) error {
 	ctx, cancel := context.WithTimeout(ctx, keyTimeout)
 	defer cancel()
-	if err := s.record(ctx, s.nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyRewrap{KeyRewrap: op}}); err != nil {
+	err := s.record(ctx, s.nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyRewrap{KeyRewrap: op}})
+	if err != nil && !overtaken(err) {
 		return fmt.Errorf("rewrap: %w", err)
 	}
 	return nil

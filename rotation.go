@@ -7,6 +7,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/hexrdev/hexrd/cluster"
+	"github.com/hexrdev/hexrd/cluster/clusterpb"
 	"github.com/hexrdev/hexrd/fsm"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 	"github.com/hexrdev/hexrd/node"
@@ -14,7 +16,8 @@ import (
 )
 
 const (
-	keysInterval = time.Second // what could not be done is tried again
+	keysInterval = time.Second
+	maxKeysPause = 10 * time.Second
 	keyTimeout   = 10 * time.Second
 	keyReports   = 16 // of one access, at most
 )
@@ -23,20 +26,36 @@ const (
 // says in the log what it holds. Each step can be cut off and is done again: the
 // state tells what is missing.
 func (s *Server) keepKeys(ctx context.Context) {
-	tick := time.NewTicker(keysInterval)
-	defer tick.Stop()
-	behind := false
+	s.repeat(ctx, "a key of the keyring is not in place on this node yet: it is tried until it is", s.node.Store().Changed, s.followKeys)
+}
+
+// repeat does what is to be done whenever changed says so, and at least every
+// second; less often while it fails. It logs the first failure of a row.
+func (s *Server) repeat(ctx context.Context, complaint string, changed func() <-chan struct{}, do func(context.Context) error) {
+	pause := keysInterval
 	for {
-		changed := s.node.Store().Changed()
-		err := s.followKeys(ctx)
-		if err != nil && !behind && ctx.Err() == nil {
-			s.log.Warn("a key of the keyring is not in place on this node yet: it is tried until it is", "error", err)
+		var wake <-chan struct{}
+		if changed != nil {
+			wake = changed()
 		}
-		behind = err != nil
+		err := do(ctx)
+		switch {
+		case err == nil:
+			pause = keysInterval
+		case ctx.Err() == nil:
+			if pause == keysInterval {
+				s.log.Warn(complaint, "error", err)
+			}
+			pause = min(2*pause, maxKeysPause)
+		}
+		timer := time.NewTimer(pause)
 		select {
-		case <-changed:
-		case <-tick.C:
+		case <-wake:
+		case <-timer.C:
 		case <-ctx.Done():
+		}
+		timer.Stop()
+		if ctx.Err() != nil {
 			return
 		}
 	}
@@ -92,7 +111,8 @@ func (s *Server) followKey(ctx context.Context, k *fsmpb.Key) (bool, error) {
 	}
 	if k.GetState() == fsmpb.Key_STATE_PENDING && s.leads() && len(waitingFor(k, s.node.Store().Members())) == 0 {
 		activate := &fsmpb.KeyActivate{Kind: k.GetKind(), KeyId: id}
-		if err := s.record(ctx, s.nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyActivate{KeyActivate: activate}}); err != nil {
+		err := s.record(ctx, s.nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyActivate{KeyActivate: activate}})
+		if err != nil && !overtaken(err) {
 			return true, fmt.Errorf("activate key: %w", err)
 		}
 	}
@@ -128,7 +148,17 @@ func (s *Server) makeKey(ctx context.Context, k *fsmpb.Key) error {
 		}
 		fingerprint, _ = s.keys.ring.CandidateFingerprint(kind, id)
 	}
-	return s.sayDurable(ctx, &fsmpb.KeyReport{Kind: k.GetKind(), KeyId: id, Fingerprint: fingerprint[:]})
+	err := s.sayDurable(ctx, &fsmpb.KeyReport{Kind: k.GetKind(), KeyId: id, Fingerprint: fingerprint[:]})
+	if overtaken(err) {
+		return nil
+	}
+	return err
+}
+
+// overtaken: the log has moved on, and the state says what there is to do now.
+func overtaken(err error) bool {
+	var refusal *cluster.RefusalError
+	return errors.As(err, &refusal) && refusal.Kind == clusterpb.Refusal_KIND_DENIED
 }
 
 func (s *Server) sayDurable(ctx context.Context, keys ...*fsmpb.KeyReport) error {

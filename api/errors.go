@@ -47,6 +47,7 @@ var (
 		"this node lacks a key of the keyring and is getting it from the others: try another node")
 	errRotating = fail(codes.FailedPrecondition, "ROTATION_PENDING",
 		"a rotation of this kind is under way: `hexrd keys status` shows which members it waits for")
+	errKeys    = fail(codes.ResourceExhausted, "TOO_MANY_KEYS", "the cluster has had as many keys as it can keep")
 	errBlocked = fail(codes.PermissionDenied, "BLOCKED", "an operator has blocked this identity")
 )
 

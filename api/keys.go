@@ -87,8 +87,11 @@ func (s *Server) rotateKeys(ctx context.Context, req *hexrv1.RotateKeysRequest) 
 		}
 		add := &fsmpb.KeyAdd{Kind: fsm.KeyKind(kind), KeyId: id}
 		r, _, err := s.decide(ctx, s.access(callOf(ctx), &fsmpb.Access{Op: &fsmpb.Access_KeyAdd{KeyAdd: add}}))
-		if r.GetOutcome() == fsmpb.Outcome_OUTCOME_CONFLICT {
+		switch r.GetOutcome() {
+		case fsmpb.Outcome_OUTCOME_CONFLICT:
 			return nil, errRotating
+		case fsmpb.Outcome_OUTCOME_QUOTA:
+			return nil, errKeys
 		}
 		if err != nil {
 			return nil, err

@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	maxKeys       = 256 // that a cluster ever had
+	maxKeys       = 2048 // that a cluster ever had
 	maxKeyReports = 16
 )
 
@@ -118,12 +118,16 @@ func (st *state) use(id uint32, n int64) {
 	if !found {
 		uses = slices.Insert(uses, i, &fsmpb.KeyUses{KeyId: id})
 	}
-	left := add(uses[i].GetVersions(), n)
+	was := uses[i].GetVersions()
+	left := add(was, n)
 	uses[i] = &fsmpb.KeyUses{KeyId: id, Versions: left}
 	if left == 0 {
 		uses = slices.Delete(uses, i, i+1)
 	}
 	st.uses = uses
+	if (was == 0) == (left == 0) {
+		return
+	}
 	if k := st.key(fsmpb.Key_KIND_VALUE, id); k != nil {
 		st.settle(k, left == 0)
 	}
@@ -151,21 +155,24 @@ func (st *state) settle(k *fsmpb.Key, unused bool) {
 // forgetHolder is what a removal means for keys. The removed node may know a
 // pending key: the rotation starts over with another.
 func (x *access) forgetHolder(node string) {
-	for i, k := range x.st.keys.GetKeys() {
-		x.st.changeKey(k, func(k *fsmpb.Key) {
-			k.Holders, k.UnusedBy = withoutID(k.GetHolders(), node), withoutID(k.GetUnusedBy(), node)
-		})
-		k = x.st.keys.GetKeys()[i]
-		switch k.GetState() {
-		case fsmpb.Key_STATE_PENDING:
-			x.st.changeKey(k, func(k *fsmpb.Key) { k.State = fsmpb.Key_STATE_ABANDONED })
-			x.st.addKey(&fsmpb.Key{
+	if len(x.st.keys.GetKeys()) == 0 {
+		return
+	}
+	keys := slices.Clone(x.st.keys.GetKeys())
+	for i, k := range keys {
+		keys[i] = proto.Clone(k).(*fsmpb.Key)
+		keys[i].Holders, keys[i].UnusedBy = withoutID(k.GetHolders(), node), withoutID(k.GetUnusedBy(), node)
+		if k.GetState() == fsmpb.Key_STATE_PENDING {
+			keys[i].State = fsmpb.Key_STATE_ABANDONED
+			keys = append(keys, &fsmpb.Key{
 				Kind: k.GetKind(), Id: x.freshKeyID(k.GetKind()), State: fsmpb.Key_STATE_PENDING, CreatedAt: x.st.time, RequestId: k.GetRequestId(),
 			})
-		case fsmpb.Key_STATE_REPLACED:
-			if k.GetKind() == fsmpb.Key_KIND_STORAGE {
-				x.st.settle(k, x.st.held(k.GetUnusedBy()))
-			}
+		}
+	}
+	x.st.keys, x.st.dirtyKeys = &fsmpb.Keys{Keys: keys}, true
+	for _, k := range keys {
+		if k.GetKind() == fsmpb.Key_KIND_STORAGE && k.GetState() == fsmpb.Key_STATE_REPLACED {
+			x.st.settle(k, x.st.held(k.GetUnusedBy()))
 		}
 	}
 }

@@ -22,7 +22,7 @@ func (k *Keyring) NewCandidate(kind KeyKind, id uint32) error {
 	if err != nil {
 		return err
 	}
-	if id == 0 || set.has(id) {
+	if id == 0 || set.ids[id] {
 		return fmt.Errorf("%s key %08x is taken", kind, id)
 	}
 	candidate, err := newKey(id)
@@ -111,7 +111,7 @@ func (k *Keyring) ImportKey(kind KeyKind, id uint32, exported []byte, fingerprin
 	if err != nil {
 		return err
 	}
-	if got, ok := k.fingerprint(kind, id, key); !ok || key.active() != id || got != fingerprint {
+	if got, ok := k.fingerprint(kind, id, key); !ok || key.active != id || got != fingerprint {
 		return fmt.Errorf("%w: not the key that was asked for", ErrCorrupt)
 	}
 	k.mu.Lock()
@@ -143,7 +143,7 @@ func (k *Keyring) Active(kind KeyKind) uint32 {
 	if err != nil {
 		return 0
 	}
-	return set.active()
+	return set.active
 }
 
 // Has reports whether the keyring opens what that key sealed.
@@ -151,7 +151,7 @@ func (k *Keyring) Has(kind KeyKind, id uint32) bool {
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	set, err := k.set(kind)
-	return err == nil && set.has(id)
+	return err == nil && set.ids[id]
 }
 
 // Fingerprint tells keys of one ID apart without telling anything of the key: a
@@ -212,7 +212,7 @@ func importCandidates(list []*sealpb.Candidate) (map[name]keys, error) {
 		if err != nil {
 			return nil, err
 		}
-		out[name{KeyKind(c.GetKind()), key.active()}] = key
+		out[name{KeyKind(c.GetKind()), key.active}] = key
 	}
 	return out, nil
 }

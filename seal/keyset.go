@@ -25,6 +25,8 @@ import (
 type keys struct {
 	handle *keyset.Handle
 	tink.AEAD
+	ids    map[uint32]bool
+	active uint32
 }
 
 func newKeys() (keys, error) {
@@ -40,7 +42,12 @@ func fromHandle(h *keyset.Handle) (keys, error) {
 	if err != nil {
 		return keys{}, fmt.Errorf("open keyset: %w", err)
 	}
-	return keys{h, p}, nil
+	info := h.KeysetInfo()
+	k := keys{handle: h, AEAD: p, ids: map[uint32]bool{}, active: info.GetPrimaryKeyId()}
+	for _, key := range info.GetKeyInfo() {
+		k.ids[key.GetKeyId()] = true
+	}
+	return k, nil
 }
 
 // export returns the keyset in clear.
@@ -137,12 +144,6 @@ func (k keys) without(id uint32) (keys, error) {
 	return fromMaterial(set)
 }
 
-func (k keys) has(id uint32) bool {
-	return slices.ContainsFunc(k.handle.KeysetInfo().GetKeyInfo(), func(i *tinkpb.KeysetInfo_KeyInfo) bool { return i.GetKeyId() == id })
-}
-
-func (k keys) active() uint32 { return k.handle.KeysetInfo().GetPrimaryKeyId() }
-
 // material is the key itself, whatever wrote it.
 func (k keys) material() ([]byte, error) {
 	set := insecurecleartextkeyset.KeysetMaterial(k.handle)
@@ -167,10 +168,9 @@ func sameKey(a, b *tinkpb.Keyset_Key) bool {
 }
 
 func (k keys) infos(kind KeyKind) []KeyInfo {
-	info := k.handle.KeysetInfo()
-	out := make([]KeyInfo, 0, len(info.GetKeyInfo()))
-	for _, key := range info.GetKeyInfo() {
-		out = append(out, KeyInfo{Kind: kind, ID: key.GetKeyId(), Active: key.GetKeyId() == info.GetPrimaryKeyId()})
+	out := make([]KeyInfo, 0, len(k.ids))
+	for _, id := range slices.Sorted(maps.Keys(k.ids)) {
+		out = append(out, KeyInfo{Kind: kind, ID: id, Active: id == k.active})
 	}
 	return out
 }
@@ -192,7 +192,7 @@ func (k keys) open(ciphertext, ad []byte) ([]byte, error) {
 	if err == nil {
 		return plaintext, nil
 	}
-	if id, ok := sealedBy(ciphertext); ok && !k.has(id) {
+	if id, ok := sealedBy(ciphertext); ok && !k.ids[id] {
 		return nil, ErrNoKey
 	}
 	return nil, ErrCorrupt

@@ -64,6 +64,11 @@ func TestRotation(t *testing.T) {
 	if _, err := other.OpenValue(goldenPlace, fresh); !errors.Is(err, ErrNoKey) {
 		t.Fatalf("a copy without the key: %v", err)
 	}
+	must(t, other.NewCandidate(ValueKey, 7)) // it made one, too, and the log took the first
+	if got, _ := other.CandidateFingerprint(ValueKey, 7); got == fingerprint {
+		t.Error("two keys have one fingerprint")
+	}
+	must(t, other.Drop(ValueKey, 7))
 	must(t, other.ImportKey(ValueKey, 7, exported, fingerprint))
 	for _, ring := range []*Keyring{k, other} {
 		for _, sealed := range [][]byte{old, fresh} {
