@@ -2,6 +2,7 @@ package hexrd
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -23,7 +24,7 @@ const (
 func (s *Server) reseal(ctx context.Context) {
 	var looked time.Time // for retired keys alone, which only a snapshot brings back
 	s.repeat(ctx, "rows could not be sealed with the new storage key, or it could not be logged: it is tried again", nil, func(ctx context.Context) error {
-		if err := s.resealRows(ctx); err != nil {
+		if err := errors.Join(s.resealRows(ctx), s.node.ResealVote()); err != nil {
 			return err
 		}
 		if !slices.ContainsFunc(s.node.Store().Keys(), replaced) && time.Since(looked) < retiredInterval {
@@ -72,8 +73,8 @@ func (s *Server) storageUse(ctx context.Context) ([]*clusterpb.StorageKeyUse, er
 		if !s.after(rows.Clean, k) {
 			u.Rows = max(rows.Left, 1)
 		}
-		for _, clean := range snapshots {
-			if !s.after(clean, k) {
+		for _, snap := range snapshots {
+			if !s.after(snap.Clean, k) || snap.Meta == k.GetId() {
 				u.Snapshots++
 			}
 		}

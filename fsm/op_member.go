@@ -44,6 +44,7 @@ func (x *access) remove(id string) *fsmpb.Result {
 	m.Removed, m.RemovedRow = true, x.st.size
 	x.st.setMember(m)
 	x.forgetHolder(id)
+	x.st.unmark(id)
 	return granted()
 }
 

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"sort"
 
 	"github.com/hashicorp/raft"
@@ -43,37 +45,56 @@ func (n *Node) LogKeys() (map[uint32]uint64, error) {
 	return counts, failed
 }
 
-// SnapshotKeys is, for each snapshot of this node, the storage key that all its
-// rows are sealed with, or one that was active later (fsm.ResealState.Clean).
-func (n *Node) SnapshotKeys(ctx context.Context) ([]uint32, error) {
-	return n.snapshots.clean(ctx, n.cfg.Keys)
+// ResealVote seals raft's term and vote with the storage key that seals now.
+func (n *Node) ResealVote() error { return n.votes.reseal() }
+
+// SnapshotKey says what seals a snapshot of this node.
+type SnapshotKey struct {
+	Clean uint32 // of its rows, as fsm.ResealState
+	Meta  uint32 // the key that sealed raft's meta of it
 }
 
-// clean remembers what it found: a snapshot never changes.
-func (s *snapshots) clean(ctx context.Context, keys *seal.Keyring) ([]uint32, error) {
+// SnapshotKeys of all snapshots of this node.
+func (n *Node) SnapshotKeys(ctx context.Context) ([]SnapshotKey, error) {
+	return n.snapshots.sealedWith(ctx)
+}
+
+// sealedWith remembers what it found: a snapshot never changes.
+func (s *snapshots) sealedWith(ctx context.Context) ([]SnapshotKey, error) {
 	metas, err := s.List()
 	if err != nil {
 		return nil, err
 	}
 	s.mu.Lock()
-	before := s.cleanOf
+	before := s.seals
 	s.mu.Unlock()
-	known := map[string]uint32{}
-	var out []uint32
+	known := map[string]SnapshotKey{}
+	var out []SnapshotKey
 	for _, m := range metas {
-		id, ok := before[m.ID]
+		k, ok := before[m.ID]
 		if !ok {
-			meta, err := fsm.Inspect(ctx, s.content(m.ID), keys)
-			if err != nil {
+			if k, err = s.look(ctx, m.ID); err != nil {
 				return nil, fmt.Errorf("snapshot %s: %w", m.ID, err)
 			}
-			id = meta.Clean
 		}
-		known[m.ID] = id
-		out = append(out, id)
+		known[m.ID] = k
+		out = append(out, k)
 	}
 	s.mu.Lock()
-	s.cleanOf = known
+	s.seals = known
 	s.mu.Unlock()
 	return out, nil
+}
+
+func (s *snapshots) look(ctx context.Context, id string) (SnapshotKey, error) {
+	content, err := fsm.Inspect(ctx, s.content(id), s.keys)
+	if err != nil {
+		return SnapshotKey{}, err
+	}
+	meta, err := os.ReadFile(filepath.Join(s.dir, id, metaFile))
+	if err != nil {
+		return SnapshotKey{}, err
+	}
+	key, _ := seal.RowKeyID(meta)
+	return SnapshotKey{content.Clean, key}, nil
 }
