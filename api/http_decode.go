@@ -285,3 +285,8 @@ func decodeSetSetting(name string, r *http.Request, body []byte) (proto.Message,
 	req := &hexrv1.SetSettingRequest{Name: name}
 	return req, decodeFields(r, body, map[string]any{"value": &req.Value})
 }
+
+func decodeRotateKeys(_ string, r *http.Request, body []byte) (proto.Message, error) {
+	req := &hexrv1.RotateKeysRequest{}
+	return req, decodeFields(r, body, map[string]any{"kind": &req.Kind})
+}

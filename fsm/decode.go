@@ -199,6 +199,9 @@ func validatePut(a *fsmpb.Access, p *fsmpb.Put, trustDomain string) error {
 func validateClusterOp(a *fsmpb.Access) error {
 	switch op := a.GetOp().(type) {
 	case *fsmpb.Access_Bootstrap:
+		if len(op.Bootstrap.GetKeys()) > 0 && validReports(op.Bootstrap.GetKeys()) != nil {
+			return refuse("first keys")
+		}
 		if m := op.Bootstrap.GetMember(); m == nil || !validMember(m.GetId(), m.GetAddress(), m.GetAuditKey()) {
 			return refuse("first member")
 		}
@@ -246,7 +249,7 @@ func validateClusterOp(a *fsmpb.Access) error {
 	case *fsmpb.Access_ThrottleSummary:
 		return validSubject(op.ThrottleSummary.GetSubject())
 	}
-	return nil
+	return validateKeyOp(a)
 }
 
 func validMember(id, address string, auditKey []byte) bool {

@@ -57,6 +57,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 denied; 5 conflict;
 		newPutCommand(), newGetCommand(), newListCommand(), newDeleteCommand(), newUndeleteCommand(), newDestroyCommand(),
 		newDescribeCommand(), newVersionsCommand(), newWhoAmICommand(), newJWTCommand(), newExecCommand(), newImportCommand(),
 		newAuditCommand(), newStatusCommand(), newMembersCommand(), newTokenCommand(), newSettingsCommand(),
+		newKeysCommand(),
 		newBlockCommand(), newUnblockCommand(),
 		newStartCommand(), newJoinCommand(), newLeaveCommand(), newDevCommand(), newVersionCommand(),
 	)
