@@ -490,6 +490,12 @@ type Access struct {
 	//	*Access_BlockList
 	//	*Access_Sweep
 	//	*Access_ThrottleSummary
+	//	*Access_Watch
+	//	*Access_RotateBegin
+	//	*Access_RotateStage
+	//	*Access_RotateCommit
+	//	*Access_RotateAbort
+	//	*Access_RotateSchedule
 	Op            isAccess_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -870,6 +876,60 @@ func (x *Access) GetThrottleSummary() *ThrottleSummary {
 	return nil
 }
 
+func (x *Access) GetWatch() *Watch {
+	if x != nil {
+		if x, ok := x.Op.(*Access_Watch); ok {
+			return x.Watch
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetRotateBegin() *RotateBegin {
+	if x != nil {
+		if x, ok := x.Op.(*Access_RotateBegin); ok {
+			return x.RotateBegin
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetRotateStage() *RotateStage {
+	if x != nil {
+		if x, ok := x.Op.(*Access_RotateStage); ok {
+			return x.RotateStage
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetRotateCommit() *RotateCommit {
+	if x != nil {
+		if x, ok := x.Op.(*Access_RotateCommit); ok {
+			return x.RotateCommit
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetRotateAbort() *RotateAbort {
+	if x != nil {
+		if x, ok := x.Op.(*Access_RotateAbort); ok {
+			return x.RotateAbort
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetRotateSchedule() *RotateSchedule {
+	if x != nil {
+		if x, ok := x.Op.(*Access_RotateSchedule); ok {
+			return x.RotateSchedule
+		}
+	}
+	return nil
+}
+
 type isAccess_Op interface {
 	isAccess_Op()
 }
@@ -990,6 +1050,30 @@ type Access_ThrottleSummary struct {
 	ThrottleSummary *ThrottleSummary `protobuf:"bytes,48,opt,name=throttle_summary,json=throttleSummary,proto3,oneof"`
 }
 
+type Access_Watch struct {
+	Watch *Watch `protobuf:"bytes,60,opt,name=watch,proto3,oneof"`
+}
+
+type Access_RotateBegin struct {
+	RotateBegin *RotateBegin `protobuf:"bytes,61,opt,name=rotate_begin,json=rotateBegin,proto3,oneof"`
+}
+
+type Access_RotateStage struct {
+	RotateStage *RotateStage `protobuf:"bytes,62,opt,name=rotate_stage,json=rotateStage,proto3,oneof"`
+}
+
+type Access_RotateCommit struct {
+	RotateCommit *RotateCommit `protobuf:"bytes,63,opt,name=rotate_commit,json=rotateCommit,proto3,oneof"`
+}
+
+type Access_RotateAbort struct {
+	RotateAbort *RotateAbort `protobuf:"bytes,64,opt,name=rotate_abort,json=rotateAbort,proto3,oneof"`
+}
+
+type Access_RotateSchedule struct {
+	RotateSchedule *RotateSchedule `protobuf:"bytes,65,opt,name=rotate_schedule,json=rotateSchedule,proto3,oneof"`
+}
+
 func (*Access_Bootstrap) isAccess_Op() {}
 
 func (*Access_Get) isAccess_Op() {}
@@ -1048,6 +1132,18 @@ func (*Access_Sweep) isAccess_Op() {}
 
 func (*Access_ThrottleSummary) isAccess_Op() {}
 
+func (*Access_Watch) isAccess_Op() {}
+
+func (*Access_RotateBegin) isAccess_Op() {}
+
+func (*Access_RotateStage) isAccess_Op() {}
+
+func (*Access_RotateCommit) isAccess_Op() {}
+
+func (*Access_RotateAbort) isAccess_Op() {}
+
+func (*Access_RotateSchedule) isAccess_Op() {}
+
 // Result is what became of one access.
 type Result struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1066,6 +1162,8 @@ type Result struct {
 	//	*Result_Settings
 	//	*Result_BlockSet
 	//	*Result_Swept
+	//	*Result_WatchGrant
+	//	*Result_Rotation
 	Value         isResult_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1219,6 +1317,24 @@ func (x *Result) GetSwept() *Swept {
 	return nil
 }
 
+func (x *Result) GetWatchGrant() *WatchGrant {
+	if x != nil {
+		if x, ok := x.Value.(*Result_WatchGrant); ok {
+			return x.WatchGrant
+		}
+	}
+	return nil
+}
+
+func (x *Result) GetRotation() *RotationState {
+	if x != nil {
+		if x, ok := x.Value.(*Result_Rotation); ok {
+			return x.Rotation
+		}
+	}
+	return nil
+}
+
 type isResult_Value interface {
 	isResult_Value()
 }
@@ -1263,6 +1379,14 @@ type Result_Swept struct {
 	Swept *Swept `protobuf:"bytes,29,opt,name=swept,proto3,oneof"` // sweep
 }
 
+type Result_WatchGrant struct {
+	WatchGrant *WatchGrant `protobuf:"bytes,40,opt,name=watch_grant,json=watchGrant,proto3,oneof"` // watch
+}
+
+type Result_Rotation struct {
+	Rotation *RotationState `protobuf:"bytes,41,opt,name=rotation,proto3,oneof"` // rotate_begin to rotate_schedule; of a conflict only held
+}
+
 func (*Result_Secret) isResult_Value() {}
 
 func (*Result_Written) isResult_Value() {}
@@ -1282,6 +1406,10 @@ func (*Result_Settings) isResult_Value() {}
 func (*Result_BlockSet) isResult_Value() {}
 
 func (*Result_Swept) isResult_Value() {}
+
+func (*Result_WatchGrant) isResult_Value() {}
+
+func (*Result_Rotation) isResult_Value() {}
 
 var File_fsm_fsmpb_entry_proto protoreflect.FileDescriptor
 
@@ -1310,7 +1438,7 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\rProposalReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12-\n" +
-	"\aresults\x18\x03 \x03(\v2\x13.hexr.fsm.v1.ResultR\aresults\"\x9e\x0f\n" +
+	"\aresults\x18\x03 \x03(\v2\x13.hexr.fsm.v1.ResultR\aresults\"\x91\x12\n" +
 	"\x06Access\x12\x12\n" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
@@ -1358,8 +1486,14 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\n" +
 	"block_list\x18. \x01(\v2\x16.hexr.fsm.v1.BlockListH\x00R\tblockList\x12*\n" +
 	"\x05sweep\x18/ \x01(\v2\x12.hexr.fsm.v1.SweepH\x00R\x05sweep\x12I\n" +
-	"\x10throttle_summary\x180 \x01(\v2\x1c.hexr.fsm.v1.ThrottleSummaryH\x00R\x0fthrottleSummaryB\x04\n" +
-	"\x02op\"\x82\x05\n" +
+	"\x10throttle_summary\x180 \x01(\v2\x1c.hexr.fsm.v1.ThrottleSummaryH\x00R\x0fthrottleSummary\x12*\n" +
+	"\x05watch\x18< \x01(\v2\x12.hexr.fsm.v1.WatchH\x00R\x05watch\x12=\n" +
+	"\frotate_begin\x18= \x01(\v2\x18.hexr.fsm.v1.RotateBeginH\x00R\vrotateBegin\x12=\n" +
+	"\frotate_stage\x18> \x01(\v2\x18.hexr.fsm.v1.RotateStageH\x00R\vrotateStage\x12@\n" +
+	"\rrotate_commit\x18? \x01(\v2\x19.hexr.fsm.v1.RotateCommitH\x00R\frotateCommit\x12=\n" +
+	"\frotate_abort\x18@ \x01(\v2\x18.hexr.fsm.v1.RotateAbortH\x00R\vrotateAbort\x12F\n" +
+	"\x0frotate_schedule\x18A \x01(\v2\x1b.hexr.fsm.v1.RotateScheduleH\x00R\x0erotateScheduleB\x04\n" +
+	"\x02op\"\xf8\x05\n" +
 	"\x06Result\x12.\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x14.hexr.fsm.v1.OutcomeR\aoutcome\x12\x10\n" +
 	"\x03row\x18\x02 \x01(\x04R\x03row\x12\x12\n" +
@@ -1376,7 +1510,10 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"join_grant\x18\x1a \x01(\v2\x16.hexr.fsm.v1.JoinGrantH\x00R\tjoinGrant\x123\n" +
 	"\bsettings\x18\x1b \x01(\v2\x15.hexr.fsm.v1.SettingsH\x00R\bsettings\x124\n" +
 	"\tblock_set\x18\x1c \x01(\v2\x15.hexr.fsm.v1.BlockSetH\x00R\bblockSet\x12*\n" +
-	"\x05swept\x18\x1d \x01(\v2\x12.hexr.fsm.v1.SweptH\x00R\x05sweptB\a\n" +
+	"\x05swept\x18\x1d \x01(\v2\x12.hexr.fsm.v1.SweptH\x00R\x05swept\x12:\n" +
+	"\vwatch_grant\x18( \x01(\v2\x17.hexr.fsm.v1.WatchGrantH\x00R\n" +
+	"watchGrant\x128\n" +
+	"\brotation\x18) \x01(\v2\x1a.hexr.fsm.v1.RotationStateH\x00R\brotationB\a\n" +
 	"\x05value*`\n" +
 	"\bSVIDKind\x12\x19\n" +
 	"\x15SVID_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
@@ -1453,16 +1590,24 @@ var file_fsm_fsmpb_entry_proto_goTypes = []any{
 	(*BlockList)(nil),       // 35: hexr.fsm.v1.BlockList
 	(*Sweep)(nil),           // 36: hexr.fsm.v1.Sweep
 	(*ThrottleSummary)(nil), // 37: hexr.fsm.v1.ThrottleSummary
-	(*Secret)(nil),          // 38: hexr.fsm.v1.Secret
-	(*Written)(nil),         // 39: hexr.fsm.v1.Written
-	(*VersionList)(nil),     // 40: hexr.fsm.v1.VersionList
-	(*ListGrant)(nil),       // 41: hexr.fsm.v1.ListGrant
-	(*AuditGrant)(nil),      // 42: hexr.fsm.v1.AuditGrant
-	(*TokenSet)(nil),        // 43: hexr.fsm.v1.TokenSet
-	(*JoinGrant)(nil),       // 44: hexr.fsm.v1.JoinGrant
-	(*Settings)(nil),        // 45: hexr.fsm.v1.Settings
-	(*BlockSet)(nil),        // 46: hexr.fsm.v1.BlockSet
-	(*Swept)(nil),           // 47: hexr.fsm.v1.Swept
+	(*Watch)(nil),           // 38: hexr.fsm.v1.Watch
+	(*RotateBegin)(nil),     // 39: hexr.fsm.v1.RotateBegin
+	(*RotateStage)(nil),     // 40: hexr.fsm.v1.RotateStage
+	(*RotateCommit)(nil),    // 41: hexr.fsm.v1.RotateCommit
+	(*RotateAbort)(nil),     // 42: hexr.fsm.v1.RotateAbort
+	(*RotateSchedule)(nil),  // 43: hexr.fsm.v1.RotateSchedule
+	(*Secret)(nil),          // 44: hexr.fsm.v1.Secret
+	(*Written)(nil),         // 45: hexr.fsm.v1.Written
+	(*VersionList)(nil),     // 46: hexr.fsm.v1.VersionList
+	(*ListGrant)(nil),       // 47: hexr.fsm.v1.ListGrant
+	(*AuditGrant)(nil),      // 48: hexr.fsm.v1.AuditGrant
+	(*TokenSet)(nil),        // 49: hexr.fsm.v1.TokenSet
+	(*JoinGrant)(nil),       // 50: hexr.fsm.v1.JoinGrant
+	(*Settings)(nil),        // 51: hexr.fsm.v1.Settings
+	(*BlockSet)(nil),        // 52: hexr.fsm.v1.BlockSet
+	(*Swept)(nil),           // 53: hexr.fsm.v1.Swept
+	(*WatchGrant)(nil),      // 54: hexr.fsm.v1.WatchGrant
+	(*RotationState)(nil),   // 55: hexr.fsm.v1.RotationState
 }
 var file_fsm_fsmpb_entry_proto_depIdxs = []int32{
 	3,  // 0: hexr.fsm.v1.Entry.check:type_name -> hexr.fsm.v1.Check
@@ -1501,22 +1646,30 @@ var file_fsm_fsmpb_entry_proto_depIdxs = []int32{
 	35, // 33: hexr.fsm.v1.Access.block_list:type_name -> hexr.fsm.v1.BlockList
 	36, // 34: hexr.fsm.v1.Access.sweep:type_name -> hexr.fsm.v1.Sweep
 	37, // 35: hexr.fsm.v1.Access.throttle_summary:type_name -> hexr.fsm.v1.ThrottleSummary
-	1,  // 36: hexr.fsm.v1.Result.outcome:type_name -> hexr.fsm.v1.Outcome
-	38, // 37: hexr.fsm.v1.Result.secret:type_name -> hexr.fsm.v1.Secret
-	39, // 38: hexr.fsm.v1.Result.written:type_name -> hexr.fsm.v1.Written
-	40, // 39: hexr.fsm.v1.Result.version_list:type_name -> hexr.fsm.v1.VersionList
-	41, // 40: hexr.fsm.v1.Result.list_grant:type_name -> hexr.fsm.v1.ListGrant
-	42, // 41: hexr.fsm.v1.Result.audit_grant:type_name -> hexr.fsm.v1.AuditGrant
-	43, // 42: hexr.fsm.v1.Result.token_set:type_name -> hexr.fsm.v1.TokenSet
-	44, // 43: hexr.fsm.v1.Result.join_grant:type_name -> hexr.fsm.v1.JoinGrant
-	45, // 44: hexr.fsm.v1.Result.settings:type_name -> hexr.fsm.v1.Settings
-	46, // 45: hexr.fsm.v1.Result.block_set:type_name -> hexr.fsm.v1.BlockSet
-	47, // 46: hexr.fsm.v1.Result.swept:type_name -> hexr.fsm.v1.Swept
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	38, // 36: hexr.fsm.v1.Access.watch:type_name -> hexr.fsm.v1.Watch
+	39, // 37: hexr.fsm.v1.Access.rotate_begin:type_name -> hexr.fsm.v1.RotateBegin
+	40, // 38: hexr.fsm.v1.Access.rotate_stage:type_name -> hexr.fsm.v1.RotateStage
+	41, // 39: hexr.fsm.v1.Access.rotate_commit:type_name -> hexr.fsm.v1.RotateCommit
+	42, // 40: hexr.fsm.v1.Access.rotate_abort:type_name -> hexr.fsm.v1.RotateAbort
+	43, // 41: hexr.fsm.v1.Access.rotate_schedule:type_name -> hexr.fsm.v1.RotateSchedule
+	1,  // 42: hexr.fsm.v1.Result.outcome:type_name -> hexr.fsm.v1.Outcome
+	44, // 43: hexr.fsm.v1.Result.secret:type_name -> hexr.fsm.v1.Secret
+	45, // 44: hexr.fsm.v1.Result.written:type_name -> hexr.fsm.v1.Written
+	46, // 45: hexr.fsm.v1.Result.version_list:type_name -> hexr.fsm.v1.VersionList
+	47, // 46: hexr.fsm.v1.Result.list_grant:type_name -> hexr.fsm.v1.ListGrant
+	48, // 47: hexr.fsm.v1.Result.audit_grant:type_name -> hexr.fsm.v1.AuditGrant
+	49, // 48: hexr.fsm.v1.Result.token_set:type_name -> hexr.fsm.v1.TokenSet
+	50, // 49: hexr.fsm.v1.Result.join_grant:type_name -> hexr.fsm.v1.JoinGrant
+	51, // 50: hexr.fsm.v1.Result.settings:type_name -> hexr.fsm.v1.Settings
+	52, // 51: hexr.fsm.v1.Result.block_set:type_name -> hexr.fsm.v1.BlockSet
+	53, // 52: hexr.fsm.v1.Result.swept:type_name -> hexr.fsm.v1.Swept
+	54, // 53: hexr.fsm.v1.Result.watch_grant:type_name -> hexr.fsm.v1.WatchGrant
+	55, // 54: hexr.fsm.v1.Result.rotation:type_name -> hexr.fsm.v1.RotationState
+	55, // [55:55] is the sub-list for method output_type
+	55, // [55:55] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_entry_proto_init() }
@@ -1556,6 +1709,12 @@ func file_fsm_fsmpb_entry_proto_init() {
 		(*Access_BlockList)(nil),
 		(*Access_Sweep)(nil),
 		(*Access_ThrottleSummary)(nil),
+		(*Access_Watch)(nil),
+		(*Access_RotateBegin)(nil),
+		(*Access_RotateStage)(nil),
+		(*Access_RotateCommit)(nil),
+		(*Access_RotateAbort)(nil),
+		(*Access_RotateSchedule)(nil),
 	}
 	file_fsm_fsmpb_entry_proto_msgTypes[5].OneofWrappers = []any{
 		(*Result_Secret)(nil),
@@ -1568,6 +1727,8 @@ func file_fsm_fsmpb_entry_proto_init() {
 		(*Result_Settings)(nil),
 		(*Result_BlockSet)(nil),
 		(*Result_Swept)(nil),
+		(*Result_WatchGrant)(nil),
+		(*Result_Rotation)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

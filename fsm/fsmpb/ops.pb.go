@@ -152,6 +152,7 @@ type Put struct {
 	Size            uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`                                                    // bytes of the plaintext
 	ExpectedVersion *uint64                `protobuf:"varint,5,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"` // 0: no live version
 	Labels          map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Rotation        *int64                 `protobuf:"varint,20,opt,name=rotation,proto3,oneof" json:"rotation,omitempty"` // nanoseconds between rotations; 0: no schedule; unset: as it was
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -226,6 +227,13 @@ func (x *Put) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *Put) GetRotation() int64 {
+	if x != nil && x.Rotation != nil {
+		return *x.Rotation
+	}
+	return 0
 }
 
 // List grants the entry node to list what the caller may see.
@@ -1447,6 +1455,598 @@ func (x *ThrottleSummary) GetCount() uint64 {
 	return 0
 }
 
+// Watch grants the entry node to show what changes in the scopes that the caller
+// may see, from here on.
+type Watch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // of paths; or path
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"` // empty: all scopes that the caller reads (agents only)
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *Watch) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Watch) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Watch) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+// RotateBegin takes the lease of a record's rotation, or with a generation keeps
+// it for longer.
+type RotateBegin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Ttl           int64                  `protobuf:"varint,3,opt,name=ttl,proto3" json:"ttl,omitempty"`               // nanoseconds
+	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"` // 0: take the lease
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateBegin) Reset() {
+	*x = RotateBegin{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateBegin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateBegin) ProtoMessage() {}
+
+func (x *RotateBegin) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateBegin.ProtoReflect.Descriptor instead.
+func (*RotateBegin) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RotateBegin) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateBegin) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateBegin) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *RotateBegin) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// RotateStage makes the pending version, in place of one that was there.
+type RotateStage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Size          uint64                 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Labels        map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // none: those of the current version
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateStage) Reset() {
+	*x = RotateStage{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateStage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateStage) ProtoMessage() {}
+
+func (x *RotateStage) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateStage.ProtoReflect.Descriptor instead.
+func (*RotateStage) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RotateStage) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateStage) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateStage) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateStage) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *RotateStage) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *RotateStage) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// RotateCommit makes the pending version the current one.
+type RotateCommit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"` // the pending one
+	Grace         int64                  `protobuf:"varint,5,opt,name=grace,proto3" json:"grace,omitempty"`     // nanoseconds that the previous one stays readable
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCommit) Reset() {
+	*x = RotateCommit{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCommit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCommit) ProtoMessage() {}
+
+func (x *RotateCommit) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCommit.ProtoReflect.Descriptor instead.
+func (*RotateCommit) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RotateCommit) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateCommit) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateCommit) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateCommit) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RotateCommit) GetGrace() int64 {
+	if x != nil {
+		return x.Grace
+	}
+	return 0
+}
+
+// RotateAbort destroys the pending version and gives the lease back.
+type RotateAbort struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAbort) Reset() {
+	*x = RotateAbort{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAbort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAbort) ProtoMessage() {}
+
+func (x *RotateAbort) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAbort.ProtoReflect.Descriptor instead.
+func (*RotateAbort) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RotateAbort) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateAbort) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateAbort) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type RotateSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Period        int64                  `protobuf:"varint,3,opt,name=period,proto3" json:"period,omitempty"` // nanoseconds; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateSchedule) Reset() {
+	*x = RotateSchedule{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateSchedule) ProtoMessage() {}
+
+func (x *RotateSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateSchedule.ProtoReflect.Descriptor instead.
+func (*RotateSchedule) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *RotateSchedule) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateSchedule) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateSchedule) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+type WatchGrant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scopes        []string               `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"` // which scopes are watched
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchGrant) Reset() {
+	*x = WatchGrant{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchGrant) ProtoMessage() {}
+
+func (x *WatchGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchGrant.ProtoReflect.Descriptor instead.
+func (*WatchGrant) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *WatchGrant) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// RotationState is where a record's rotation stands.
+type RotationState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"` // of the rotation that the caller has the lease of
+	Current       uint64                 `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	Pending       uint64                 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"` // 0: none
+	LeaseUntil    int64                  `protobuf:"varint,6,opt,name=lease_until,json=leaseUntil,proto3" json:"lease_until,omitempty"`
+	Resumed       bool                   `protobuf:"varint,7,opt,name=resumed,proto3" json:"resumed,omitempty"`                                  // the pending version is another rotator's, that went away
+	Previous      uint64                 `protobuf:"varint,8,opt,name=previous,proto3" json:"previous,omitempty"`                                // commit: what was current
+	PreviousUntil int64                  `protobuf:"varint,9,opt,name=previous_until,json=previousUntil,proto3" json:"previous_until,omitempty"` // commit: it is readable until then
+	Held          bool                   `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`                                       // of a conflict: another rotator has the lease
+	Period        int64                  `protobuf:"varint,11,opt,name=period,proto3" json:"period,omitempty"`                                   // schedule
+	DueAt         int64                  `protobuf:"varint,12,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotationState) Reset() {
+	*x = RotationState{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotationState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotationState) ProtoMessage() {}
+
+func (x *RotationState) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotationState.ProtoReflect.Descriptor instead.
+func (*RotationState) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *RotationState) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotationState) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotationState) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotationState) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *RotationState) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *RotationState) GetLeaseUntil() int64 {
+	if x != nil {
+		return x.LeaseUntil
+	}
+	return 0
+}
+
+func (x *RotationState) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *RotationState) GetPrevious() uint64 {
+	if x != nil {
+		return x.Previous
+	}
+	return 0
+}
+
+func (x *RotationState) GetPreviousUntil() int64 {
+	if x != nil {
+		return x.PreviousUntil
+	}
+	return 0
+}
+
+func (x *RotationState) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *RotationState) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+func (x *RotationState) GetDueAt() int64 {
+	if x != nil {
+		return x.DueAt
+	}
+	return 0
+}
+
 type Secret struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -1460,13 +2060,16 @@ type Secret struct {
 	DeletedAt     int64                  `protobuf:"varint,9,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"` // describe of a deleted secret
 	ByProvisioner bool                   `protobuf:"varint,10,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"`
 	Size          uint64                 `protobuf:"varint,11,opt,name=size,proto3" json:"size,omitempty"`
+	Rotation      int64                  `protobuf:"varint,20,opt,name=rotation,proto3" json:"rotation,omitempty"` // nanoseconds between rotations; 0: no schedule
+	RotationDue   int64                  `protobuf:"varint,21,opt,name=rotation_due,json=rotationDue,proto3" json:"rotation_due,omitempty"`
+	Overdue       bool                   `protobuf:"varint,22,opt,name=overdue,proto3" json:"overdue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +2081,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +2094,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *Secret) GetPath() string {
@@ -1571,6 +2174,27 @@ func (x *Secret) GetSize() uint64 {
 	return 0
 }
 
+func (x *Secret) GetRotation() int64 {
+	if x != nil {
+		return x.Rotation
+	}
+	return 0
+}
+
+func (x *Secret) GetRotationDue() int64 {
+	if x != nil {
+		return x.RotationDue
+	}
+	return 0
+}
+
+func (x *Secret) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
 type Written struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -1583,7 +2207,7 @@ type Written struct {
 
 func (x *Written) Reset() {
 	*x = Written{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +2219,7 @@ func (x *Written) String() string {
 func (*Written) ProtoMessage() {}
 
 func (x *Written) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +2232,7 @@ func (x *Written) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Written.ProtoReflect.Descriptor instead.
 func (*Written) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Written) GetPath() string {
@@ -1650,7 +2274,7 @@ type VersionList struct {
 
 func (x *VersionList) Reset() {
 	*x = VersionList{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +2286,7 @@ func (x *VersionList) String() string {
 func (*VersionList) ProtoMessage() {}
 
 func (x *VersionList) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +2299,7 @@ func (x *VersionList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionList.ProtoReflect.Descriptor instead.
 func (*VersionList) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *VersionList) GetPath() string {
@@ -1706,13 +2330,16 @@ type VersionInfo struct {
 	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	Deleted       bool                   `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	Destroyed     bool                   `protobuf:"varint,5,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
+	Pending       bool                   `protobuf:"varint,20,opt,name=pending,proto3" json:"pending,omitempty"` // of a rotation: not current yet
+	Current       bool                   `protobuf:"varint,21,opt,name=current,proto3" json:"current,omitempty"`
+	ExpiresAt     int64                  `protobuf:"varint,22,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // a sweep destroys it then; 0: none does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VersionInfo) Reset() {
 	*x = VersionInfo{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2351,7 @@ func (x *VersionInfo) String() string {
 func (*VersionInfo) ProtoMessage() {}
 
 func (x *VersionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2364,7 @@ func (x *VersionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionInfo.ProtoReflect.Descriptor instead.
 func (*VersionInfo) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *VersionInfo) GetVersion() uint64 {
@@ -1775,6 +2402,27 @@ func (x *VersionInfo) GetDestroyed() bool {
 	return false
 }
 
+func (x *VersionInfo) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
+func (x *VersionInfo) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *VersionInfo) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
 type ListGrant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Scopes        []string               `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"` // which scopes the caller may list, narrowest first
@@ -1784,7 +2432,7 @@ type ListGrant struct {
 
 func (x *ListGrant) Reset() {
 	*x = ListGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +2444,7 @@ func (x *ListGrant) String() string {
 func (*ListGrant) ProtoMessage() {}
 
 func (x *ListGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +2457,7 @@ func (x *ListGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrant.ProtoReflect.Descriptor instead.
 func (*ListGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *ListGrant) GetScopes() []string {
@@ -1829,7 +2477,7 @@ type AuditGrant struct {
 
 func (x *AuditGrant) Reset() {
 	*x = AuditGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +2489,7 @@ func (x *AuditGrant) String() string {
 func (*AuditGrant) ProtoMessage() {}
 
 func (x *AuditGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +2502,7 @@ func (x *AuditGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditGrant.ProtoReflect.Descriptor instead.
 func (*AuditGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AuditGrant) GetSize() uint64 {
@@ -1880,7 +2528,7 @@ type TokenSet struct {
 
 func (x *TokenSet) Reset() {
 	*x = TokenSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2540,7 @@ func (x *TokenSet) String() string {
 func (*TokenSet) ProtoMessage() {}
 
 func (x *TokenSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2553,7 @@ func (x *TokenSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenSet.ProtoReflect.Descriptor instead.
 func (*TokenSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *TokenSet) GetTokens() []*Token {
@@ -1926,7 +2574,7 @@ type JoinGrant struct {
 
 func (x *JoinGrant) Reset() {
 	*x = JoinGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2586,7 @@ func (x *JoinGrant) String() string {
 func (*JoinGrant) ProtoMessage() {}
 
 func (x *JoinGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2599,7 @@ func (x *JoinGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinGrant.ProtoReflect.Descriptor instead.
 func (*JoinGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *JoinGrant) GetClusterId() []byte {
@@ -1984,7 +2632,7 @@ type BlockSet struct {
 
 func (x *BlockSet) Reset() {
 	*x = BlockSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2644,7 @@ func (x *BlockSet) String() string {
 func (*BlockSet) ProtoMessage() {}
 
 func (x *BlockSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2657,7 @@ func (x *BlockSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockSet.ProtoReflect.Descriptor instead.
 func (*BlockSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *BlockSet) GetSubjects() []string {
@@ -2029,7 +2677,7 @@ type Swept struct {
 
 func (x *Swept) Reset() {
 	*x = Swept{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2689,7 @@ func (x *Swept) String() string {
 func (*Swept) ProtoMessage() {}
 
 func (x *Swept) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2702,7 @@ func (x *Swept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Swept.ProtoReflect.Descriptor instead.
 func (*Swept) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Swept) GetDestroyed() uint32 {
@@ -2083,18 +2731,20 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\x03Get\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"\x91\x02\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xbf\x02\n" +
 	"\x03Put\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
 	"\x06sealed\x18\x03 \x01(\fR\x06sealed\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\x12.\n" +
 	"\x10expected_version\x18\x05 \x01(\x04H\x00R\x0fexpectedVersion\x88\x01\x01\x124\n" +
-	"\x06labels\x18\x06 \x03(\v2\x1c.hexr.fsm.v1.Put.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x06 \x03(\v2\x1c.hexr.fsm.v1.Put.LabelsEntryR\x06labels\x12\x1f\n" +
+	"\brotation\x18\x14 \x01(\x03H\x01R\brotation\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x13\n" +
-	"\x11_expected_version\"4\n" +
+	"\x11_expected_versionB\v\n" +
+	"\t_rotation\"4\n" +
 	"\x04List\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\"2\n" +
@@ -2157,7 +2807,68 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\"A\n" +
 	"\x0fThrottleSummary\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\x88\x03\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"I\n" +
+	"\x05Watch\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x03 \x01(\tR\x05scope\"i\n" +
+	"\vRotateBegin\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x10\n" +
+	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\"\xfc\x01\n" +
+	"\vRotateStage\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x16\n" +
+	"\x06sealed\x18\x04 \x01(\fR\x06sealed\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\x12<\n" +
+	"\x06labels\x18\x06 \x03(\v2$.hexr.fsm.v1.RotateStage.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x88\x01\n" +
+	"\fRotateCommit\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05grace\x18\x05 \x01(\x03R\x05grace\"W\n" +
+	"\vRotateAbort\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"R\n" +
+	"\x0eRotateSchedule\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
+	"\x06period\x18\x03 \x01(\x03R\x06period\"$\n" +
+	"\n" +
+	"WatchGrant\x12\x16\n" +
+	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"\xce\x02\n" +
+	"\rRotationState\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\acurrent\x18\x04 \x01(\x04R\acurrent\x12\x18\n" +
+	"\apending\x18\x05 \x01(\x04R\apending\x12\x1f\n" +
+	"\vlease_until\x18\x06 \x01(\x03R\n" +
+	"leaseUntil\x12\x18\n" +
+	"\aresumed\x18\a \x01(\bR\aresumed\x12\x1a\n" +
+	"\bprevious\x18\b \x01(\x04R\bprevious\x12%\n" +
+	"\x0eprevious_until\x18\t \x01(\x03R\rpreviousUntil\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\bR\x04held\x12\x16\n" +
+	"\x06period\x18\v \x01(\x03R\x06period\x12\x15\n" +
+	"\x06due_at\x18\f \x01(\x03R\x05dueAt\"\xe1\x03\n" +
 	"\x06Secret\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
@@ -2173,7 +2884,10 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"deleted_at\x18\t \x01(\x03R\tdeletedAt\x12%\n" +
 	"\x0eby_provisioner\x18\n" +
 	" \x01(\bR\rbyProvisioner\x12\x12\n" +
-	"\x04size\x18\v \x01(\x04R\x04size\x1a9\n" +
+	"\x04size\x18\v \x01(\x04R\x04size\x12\x1a\n" +
+	"\brotation\x18\x14 \x01(\x03R\brotation\x12!\n" +
+	"\frotation_due\x18\x15 \x01(\x03R\vrotationDue\x12\x18\n" +
+	"\aoverdue\x18\x16 \x01(\bR\aoverdue\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
@@ -2185,14 +2899,18 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\vVersionList\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x124\n" +
-	"\bversions\x18\x03 \x03(\v2\x18.hexr.fsm.v1.VersionInfoR\bversions\"\x92\x01\n" +
+	"\bversions\x18\x03 \x03(\v2\x18.hexr.fsm.v1.VersionInfoR\bversions\"\xe5\x01\n" +
 	"\vVersionInfo\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
 	"created_at\x18\x02 \x01(\x03R\tcreatedAt\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x12\x1c\n" +
-	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\"#\n" +
+	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\x12\x18\n" +
+	"\apending\x18\x14 \x01(\bR\apending\x12\x18\n" +
+	"\acurrent\x18\x15 \x01(\bR\acurrent\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x16 \x01(\x03R\texpiresAt\"#\n" +
 	"\tListGrant\x12\x16\n" +
 	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"8\n" +
 	"\n" +
@@ -2224,7 +2942,7 @@ func file_fsm_fsmpb_ops_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_ops_proto_rawDescData
 }
 
-var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 50)
 var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*Bootstrap)(nil),       // 0: hexr.fsm.v1.Bootstrap
 	(*Get)(nil),             // 1: hexr.fsm.v1.Get
@@ -2255,35 +2973,45 @@ var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*BlockList)(nil),       // 26: hexr.fsm.v1.BlockList
 	(*Sweep)(nil),           // 27: hexr.fsm.v1.Sweep
 	(*ThrottleSummary)(nil), // 28: hexr.fsm.v1.ThrottleSummary
-	(*Secret)(nil),          // 29: hexr.fsm.v1.Secret
-	(*Written)(nil),         // 30: hexr.fsm.v1.Written
-	(*VersionList)(nil),     // 31: hexr.fsm.v1.VersionList
-	(*VersionInfo)(nil),     // 32: hexr.fsm.v1.VersionInfo
-	(*ListGrant)(nil),       // 33: hexr.fsm.v1.ListGrant
-	(*AuditGrant)(nil),      // 34: hexr.fsm.v1.AuditGrant
-	(*TokenSet)(nil),        // 35: hexr.fsm.v1.TokenSet
-	(*JoinGrant)(nil),       // 36: hexr.fsm.v1.JoinGrant
-	(*BlockSet)(nil),        // 37: hexr.fsm.v1.BlockSet
-	(*Swept)(nil),           // 38: hexr.fsm.v1.Swept
-	nil,                     // 39: hexr.fsm.v1.Put.LabelsEntry
-	nil,                     // 40: hexr.fsm.v1.Secret.LabelsEntry
-	(*Settings)(nil),        // 41: hexr.fsm.v1.Settings
-	(*Member)(nil),          // 42: hexr.fsm.v1.Member
-	(*Token)(nil),           // 43: hexr.fsm.v1.Token
+	(*Watch)(nil),           // 29: hexr.fsm.v1.Watch
+	(*RotateBegin)(nil),     // 30: hexr.fsm.v1.RotateBegin
+	(*RotateStage)(nil),     // 31: hexr.fsm.v1.RotateStage
+	(*RotateCommit)(nil),    // 32: hexr.fsm.v1.RotateCommit
+	(*RotateAbort)(nil),     // 33: hexr.fsm.v1.RotateAbort
+	(*RotateSchedule)(nil),  // 34: hexr.fsm.v1.RotateSchedule
+	(*WatchGrant)(nil),      // 35: hexr.fsm.v1.WatchGrant
+	(*RotationState)(nil),   // 36: hexr.fsm.v1.RotationState
+	(*Secret)(nil),          // 37: hexr.fsm.v1.Secret
+	(*Written)(nil),         // 38: hexr.fsm.v1.Written
+	(*VersionList)(nil),     // 39: hexr.fsm.v1.VersionList
+	(*VersionInfo)(nil),     // 40: hexr.fsm.v1.VersionInfo
+	(*ListGrant)(nil),       // 41: hexr.fsm.v1.ListGrant
+	(*AuditGrant)(nil),      // 42: hexr.fsm.v1.AuditGrant
+	(*TokenSet)(nil),        // 43: hexr.fsm.v1.TokenSet
+	(*JoinGrant)(nil),       // 44: hexr.fsm.v1.JoinGrant
+	(*BlockSet)(nil),        // 45: hexr.fsm.v1.BlockSet
+	(*Swept)(nil),           // 46: hexr.fsm.v1.Swept
+	nil,                     // 47: hexr.fsm.v1.Put.LabelsEntry
+	nil,                     // 48: hexr.fsm.v1.RotateStage.LabelsEntry
+	nil,                     // 49: hexr.fsm.v1.Secret.LabelsEntry
+	(*Settings)(nil),        // 50: hexr.fsm.v1.Settings
+	(*Member)(nil),          // 51: hexr.fsm.v1.Member
+	(*Token)(nil),           // 52: hexr.fsm.v1.Token
 }
 var file_fsm_fsmpb_ops_proto_depIdxs = []int32{
-	41, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
-	42, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
-	39, // 2: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
-	40, // 3: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
-	32, // 4: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
-	43, // 5: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
-	42, // 6: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	50, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
+	51, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
+	47, // 2: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
+	48, // 3: hexr.fsm.v1.RotateStage.labels:type_name -> hexr.fsm.v1.RotateStage.LabelsEntry
+	49, // 4: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
+	40, // 5: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
+	52, // 6: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
+	51, // 7: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
+	8,  // [8:8] is the sub-list for method output_type
+	8,  // [8:8] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_ops_proto_init() }
@@ -2299,7 +3027,7 @@ func file_fsm_fsmpb_ops_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_ops_proto_rawDesc), len(file_fsm_fsmpb_ops_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   50,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
