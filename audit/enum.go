@@ -47,6 +47,16 @@ const (
 	OpSweep
 )
 
+// Operations of watch and rotation.
+const (
+	OpWatch          Operation = 40
+	OpRotateBegin    Operation = 41
+	OpRotateStage    Operation = 42
+	OpRotateCommit   Operation = 43
+	OpRotateAbort    Operation = 44
+	OpRotateSchedule Operation = 45
+)
+
 // Outcomes.
 const (
 	Granted Outcome = iota + 1
@@ -102,6 +112,12 @@ var (
 		OpBootstrap: "cluster.bootstrap",
 		OpThrottled: "throttled",
 		OpSweep: "sweep",
+		OpWatch: "watch",
+		OpRotateBegin: "rotate.begin",
+		OpRotateStage: "rotate.stage",
+		OpRotateCommit: "rotate.commit",
+		OpRotateAbort: "rotate.abort",
+		OpRotateSchedule: "rotate.schedule",
 	}
 	outcomeNames = []string{
 		"", "granted", "denied", "not_found", "conflict", "shadowed", "replayed", "expired", "blocked", "quota",

@@ -39,7 +39,7 @@ func (x *access) checkPut(op *fsmpb.Put, r *record) *fsmpb.Result {
 	if op.ExpectedVersion != nil {
 		live := uint64(0)
 		if r.live() {
-			live = r.head.GetVersion()
+			live = r.current()
 		}
 		if op.GetExpectedVersion() != live {
 			x.version = live
@@ -83,6 +83,10 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 		RequestId: x.a.GetRequestId(), Labels: op.GetLabels(),
 	})
 	r.head.ByProvisioner = x.caller.Class == ClassProvisioner
+	if op.Rotation != nil {
+		r.head.Period = op.GetRotation()
+	}
+	x.setCurrent(r, r.head.Version)
 	x.t.set(tableValue, r.valueKey(r.head.Version), &fsmpb.Value{Sealed: op.GetSealed()})
 	added := int64(0)
 	if fresh {
@@ -90,11 +94,9 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 		x.enlist(r.scope, r.path)
 	}
 	x.charge(r.scope, added, int64(op.GetSize()))
-	for uint64(len(r.head.Versions)) > x.limits.GetVersionsKept() {
-		x.dropVersion(r, r.head.Versions[0])
-		r.head.Versions = r.head.Versions[1:]
-	}
+	x.prune(r)
 	x.save(r)
+	x.note(r, fsmpb.Change_KIND_PUT, r.head.Version)
 	x.rememberSibling(r.scope, r.path)
 }
 

@@ -37,4 +37,10 @@ var operations = map[protoreflect.FieldNumber]audit.Operation{
 	46: audit.OpBlockList,
 	47: audit.OpSweep,
 	48: audit.OpThrottled,
+	60: audit.OpWatch,
+	61: audit.OpRotateBegin,
+	62: audit.OpRotateStage,
+	63: audit.OpRotateCommit,
+	64: audit.OpRotateAbort,
+	65: audit.OpRotateSchedule,
 }

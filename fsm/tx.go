@@ -23,6 +23,8 @@ const (
 	tableRows      table = 'A' // first row index -> fsmpb.RowBlock
 	tablePosting   table = 'I' // opaque(caller or path) + bucket -> fsmpb.Posting
 	tableTile      table = 'T' // level + index -> fsmpb.Tile
+	tableLog       table = 'L' // opaque(scope) -> fsmpb.ChangeLog; nothing -> fsmpb.Totals
+	tableChange    table = 'C' // log key + number -> fsmpb.Change
 )
 
 // tx is all that an operation sees of the store: rows by table and key, as they
