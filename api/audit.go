@@ -156,6 +156,8 @@ func (s *Server) auditTail(ctx context.Context, req *hexrv1.TailRequest, send fu
 		case <-again.C:
 		case <-end.C:
 			return errExpired
+		case <-s.ending:
+			return ErrStopped
 		case <-ctx.Done():
 			return ctx.Err()
 		}

@@ -41,6 +41,12 @@ var (
 	errCorrupt       = fail(codes.Internal, "CORRUPT", "what is stored does not open; an operator must look at the node's log")
 	errConfiguration = fail(codes.Unavailable, "CONFIGURATION_NOT_CHANGED",
 		"it is decided and logged, but raft's configuration was not changed in time: try again")
+	errSlow = fail(codes.ResourceExhausted, "SLOW_CONSUMER",
+		"the stream was ended, since nobody took its events: go on behind the last one that you saw")
+	errUnderWay = fail(codes.FailedPrecondition, "ROTATION_UNDER_WAY",
+		"another rotator is at work on this secret: wait for its new version, or for its lease to end")
+	errLost = fail(codes.FailedPrecondition, "ROTATION_LOST",
+		"this rotation is over, or another rotator took it over: begin again")
 	errBlocked = fail(codes.PermissionDenied, "BLOCKED", "an operator has blocked this identity")
 )
 

@@ -9,7 +9,6 @@ import (
 	"strconv"
 	"strings"
 
-
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
@@ -179,4 +178,3 @@ func (r reader) change(key []byte, n uint64) (*fsmpb.Change, error) {
 	}
 	return c, err
 }
-

@@ -176,7 +176,7 @@ func validatePut(a *fsmpb.Access, p *fsmpb.Put, trustDomain string) error {
 	if err := validateChange(a, p.GetPath(), p.GetScope(), trustDomain); err != nil {
 		return err
 	}
-	if p.Rotation != nil && !validPeriod(p.GetRotation()) {
+	if p.Rotation != nil && !ValidPeriod(p.GetRotation()) {
 		return refuse("rotation")
 	}
 	return validValue(p.GetSealed(), p.GetSize(), p.GetLabels())

@@ -21,7 +21,7 @@ func (x *access) visible(scope string) ([]string, *fsmpb.Result) {
 		if err != nil {
 			return nil, invalid()
 		}
-		if !maySee(x.caller, s) {
+		if !MaySee(x.caller, s) {
 			return nil, denied()
 		}
 		return []string{s.String()}, nil

@@ -27,7 +27,7 @@ func validateRotation(a *fsmpb.Access, trustDomain string) (done bool, err error
 	case *fsmpb.Access_RotateAbort:
 		return true, validateChange(a, op.RotateAbort.GetPath(), op.RotateAbort.GetScope(), trustDomain)
 	case *fsmpb.Access_RotateSchedule:
-		if !validPeriod(op.RotateSchedule.GetPeriod()) {
+		if !ValidPeriod(op.RotateSchedule.GetPeriod()) {
 			return true, refuse("rotation")
 		}
 		return true, validateChange(a, op.RotateSchedule.GetPath(), op.RotateSchedule.GetScope(), trustDomain)

@@ -7,8 +7,9 @@ const (
 	maxPeriod = 3650 * 24 * hour
 )
 
-// validPeriod: 0 is no schedule.
-func validPeriod(p int64) bool { return p == 0 || p >= minPeriod && p <= maxPeriod }
+// ValidPeriod reports whether nanoseconds are a time between rotations, or 0: no
+// schedule.
+func ValidPeriod(p int64) bool { return p == 0 || p >= minPeriod && p <= maxPeriod }
 
 // arm works out when the record's next rotation is due, and queues that moment.
 // The caller saves the record.

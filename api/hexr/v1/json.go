@@ -20,7 +20,7 @@ func messageJSON(m protoreflect.Message) any {
 	case *timestamppb.Timestamp:
 		return v.AsTime().Format(time.RFC3339Nano)
 	case *durationpb.Duration:
-		return v.AsDuration().String()
+		return FormatDuration(v.AsDuration())
 	}
 	out := map[string]any{}
 	fields := m.Descriptor().Fields()
