@@ -224,14 +224,12 @@ func decodeWatch(_ string, r *http.Request, _ []byte) (proto.Message, error) {
 
 func streamWatch(s *Server, ctx context.Context, req proto.Message, out *sse) error {
 	return s.watch(ctx, req.(*hexrv1.WatchRequest), func(e *hexrv1.WatchEvent) error {
-		name := strings.ToLower(e.GetType().String())
 		data := hexrv1.ToJSON(e).(map[string]any)
-		data["type"] = name
 		if e.GetPath() == "" {
 			for _, of := range []string{"path", "scope", "version"} {
 				delete(data, of)
 			}
 		}
-		return out.write(e.GetCursor(), name, data)
+		return out.write(e.GetCursor(), data["type"].(string), data)
 	})
 }
