@@ -3,6 +3,7 @@ package fsm
 import (
 	"math"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -188,4 +189,31 @@ func TestWatchIsGranted(t *testing.T) {
 	b.one(provID, watch(""), fsmpb.Outcome_OUTCOME_INVALID)
 	b.one(operID, watch(agentScope), ok)
 	b.one(audID, watch(agentScope), refused)
+}
+
+// BenchmarkChanges reads what changed in one agent's scopes, in a store where a
+// hundred other scopes changed just as often.
+func BenchmarkChanges(b *testing.B) {
+	bench := newCluster(b)
+	for i := range 150 {
+		accesses := []*fsmpb.Access{bench.access(mainID, put("k", agentScope, "v"))}
+		for j := range 100 {
+			scope := "spiffe://hexr.cloud/agent/acme/bot-" + strconv.Itoa(j) + "/*"
+			accesses = append(accesses, bench.access(provID, put("k", scope, "v"+strconv.Itoa(i))))
+		}
+		bench.do(accesses...)
+	}
+	for _, behind := range []uint64{0, 1, 100} {
+		b.Run(strconv.FormatUint(behind, 10)+"-new", func(b *testing.B) {
+			q := ChangeQuery{
+				Scopes: []string{researScope, agentScope, tenantScope}, After: PlaceAfter(bench.index - behind), Upto: bench.index, Limit: 256,
+			}
+			for b.Loop() {
+				page, err := bench.store.Changes(b.Context(), q)
+				if err != nil || uint64(len(page.Changes)) != behind {
+					b.Fatal(len(page.Changes), err)
+				}
+			}
+		})
+	}
 }

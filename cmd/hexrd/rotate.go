@@ -18,6 +18,7 @@ import (
 func newRotateCommand() *cobra.Command {
 	var grace, file, alphabet, verify, every string
 	var length, keyBytes int
+	var lease time.Duration
 	cmd := &cobra.Command{
 		Use:   "rotate PATH",
 		Short: "Make a new version of a secret, test it, and make it the current one",
@@ -40,7 +41,7 @@ With --every it only sets how often the secret is to be rotated; see list --over
 			if err != nil {
 				return err
 			}
-			opts := client.RotateOptions{}
+			opts := client.RotateOptions{Lease: lease}
 			if opts.Grace, err = graceOf(grace); err != nil {
 				return err
 			}
@@ -75,6 +76,7 @@ With --every it only sets how often the secret is to be rotated; see list --over
 	f.IntVar(&length, "length", 0, "a random password of so many characters")
 	f.StringVar(&alphabet, "alphabet", "", "characters of the password (default letters and digits)")
 	f.StringVar(&verify, "verify", "", "shell command that tests the value on its standard input")
+	f.DurationVar(&lease, "lease", 30*time.Second, "how long others wait when this one goes away in between; from 1s")
 	f.StringVar(&every, "every", "", "only set the time between rotations, such as 90d; 0s: no schedule")
 	cmd.MarkFlagsMutuallyExclusive("file", "bytes", "length", "every")
 	return cmd
