@@ -12,10 +12,11 @@ import (
 	"github.com/hexrdev/hexrd/client"
 )
 
-func (w *world) reads(c *client.Client, path, want string, version uint64) {
+// reads gets a version of k.
+func (w *world) reads(c *client.Client, want string, version uint64) {
 	w.t.Helper()
-	if s, err := c.Get(w.t.Context(), path, client.At{Version: version}); err != nil || s.Text() != want {
-		w.t.Errorf("version %d of %s: %v", version, path, err)
+	if s, err := c.Get(w.t.Context(), "k", client.At{Version: version}); err != nil || s.Text() != want {
+		w.t.Errorf("version %d: %v", version, err)
 	}
 }
 
@@ -55,8 +56,8 @@ func TestRotate(t *testing.T) {
 	done, err := bot.Rotate(ctx, "k", client.RotateOptions{
 		Generate: fixed("second"),
 		Verify: func(_ context.Context, s client.Secret) error {
-			w.reads(reader, "k", "first", 0)
-			w.reads(bot, "k", "second", s.Version)
+			w.reads(reader, "first", 0)
+			w.reads(bot, "second", s.Version)
 			if s.Text() != "second" || s.Version != 2 {
 				t.Errorf("version %d is tested", s.Version)
 			}
@@ -67,14 +68,14 @@ func TestRotate(t *testing.T) {
 		},
 		Grace: &grace,
 		OnRotate: func(_ context.Context, r client.Rotated) error {
-			w.reads(reader, "k", "second", 0)
+			w.reads(reader, "second", 0)
 			return errors.New("told")
 		},
 	})
 	if err == nil || !strings.HasSuffix(err.Error(), "told") || done.Version != 2 || done.Previous != 1 || time.Until(done.PreviousUntil) < 50*time.Minute {
 		t.Fatalf("%+v, %v", done, err)
 	}
-	w.reads(reader, "k", "first", 1)
+	w.reads(reader, "first", 1)
 	if s, err := reader.Get(ctx, "k"); err != nil || s.Metadata["owner"] != "ann" {
 		t.Errorf("metadata %v, %v", s.Metadata, err)
 	}
@@ -87,7 +88,7 @@ func TestRotate(t *testing.T) {
 	if !errors.Is(err, client.ErrVerify) || !errors.Is(err, bad) {
 		t.Errorf("a version that is no good: %v", err)
 	}
-	w.reads(reader, "k", "second", 0)
+	w.reads(reader, "second", 0)
 	_, err = bot.Rotate(ctx, "k", client.RotateOptions{Generate: fixed("fourth"), Verify: func(context.Context, client.Secret) error {
 		w.put(reader, "k", "") // somebody puts in between
 		return nil
@@ -95,7 +96,7 @@ func TestRotate(t *testing.T) {
 	if !errors.Is(err, client.ErrConflict) || errors.Is(err, client.ErrRotating) {
 		t.Errorf("a put in between: %v", err)
 	}
-	w.reads(reader, "k", "a value", 0)
+	w.reads(reader, "a value", 0)
 	none := time.Duration(0)
 	done, err = bot.Rotate(ctx, "k", client.RotateOptions{Generate: fixed("fifth"), Grace: &none}) // none had to wait for a lease
 	if err != nil {
@@ -139,7 +140,7 @@ func TestRotatorGoesAway(t *testing.T) {
 		return done
 	}
 	die("second")
-	w.reads(bot, "k", "first", 0)
+	w.reads(bot, "first", 0)
 	done := rotate(client.RotateOptions{Generate: func(context.Context) ([]byte, error) {
 		t.Error("a value is made, though one was there")
 		return nil, errors.New("no")
@@ -147,7 +148,7 @@ func TestRotatorGoesAway(t *testing.T) {
 	if !done.Resumed || done.Version != 2 {
 		t.Errorf("%+v", done)
 	}
-	w.reads(bot, "k", "second", 0)
+	w.reads(bot, "second", 0)
 
 	die("third")
 	done = rotate(client.RotateOptions{Generate: fixed("fourth"), Verify: func(_ context.Context, s client.Secret) error {
@@ -159,7 +160,7 @@ func TestRotatorGoesAway(t *testing.T) {
 	if done.Resumed {
 		t.Errorf("%+v", done)
 	}
-	w.reads(bot, "k", "fourth", 0)
+	w.reads(bot, "fourth", 0)
 
 	die("fifth")
 	provisioner := w.client("/hexr/provisioner/acme/ci")
@@ -169,7 +170,7 @@ func TestRotatorGoesAway(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	w.reads(bot, "k", "provided", 0)
+	w.reads(bot, "provided", 0)
 	if _, err := bot.Rotate(ctx, "k", client.RotateOptions{Generate: fixed("x")}); !errors.Is(err, client.ErrDenied) {
 		t.Errorf("an agent rotates what was provided: %v", err)
 	}

@@ -251,7 +251,9 @@ func TestWatchOverHTTP(t *testing.T) {
 	if e, err := w.sse(web, "/v1/watch?after=999999999").next(); err != nil || e.name != "resync" {
 		t.Errorf("a cursor of the future: %v, %v", e, err)
 	}
-	w.server.Close(context.WithoutCancel(t.Context())) //nolint:errcheck // checked in cleanup
+	if err := w.server.Close(context.WithoutCancel(t.Context())); err != nil {
+		t.Fatal(err)
+	}
 	for {
 		e, err := s.change()
 		if err != nil {

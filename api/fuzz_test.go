@@ -6,6 +6,8 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/hexrdev/hexrd/fsm"
 )
 
@@ -17,6 +19,22 @@ func FuzzPutBody(f *testing.F) {
 		m, err := decodePut("k", r, body)
 		if err == nil && m == nil {
 			t.Fatal("neither a request nor an error")
+		}
+	})
+}
+
+func FuzzSteps(f *testing.F) {
+	f.Add([]byte(`{"generation":1,"version":2,"grace":"1d12h"}`))
+	f.Add([]byte(`{"generation":1,"data":"eA==","metadata":{"a":"b"}}`))
+	f.Add([]byte(`{"ttl":"30s","rotation":"90d","scope":"researcher"}`))
+	r := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/v1/secrets/k:rotateStage"}}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, decode := range []func(string, *http.Request, []byte) (proto.Message, error){
+			decodeRotateBegin, decodeRotateStage, decodeRotateCommit, decodeRotateAbort, decodeSetRotation,
+		} {
+			if m, err := decode("k", r, body); err == nil && m == nil {
+				t.Fatal("neither a request nor an error")
+			}
 		}
 	})
 }
