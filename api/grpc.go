@@ -11,6 +11,7 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	grpcmetadata "google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
+	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
@@ -19,12 +20,15 @@ import (
 // maxRequest bounds a gRPC message: the largest value, or a proposal of a node.
 const maxRequest = 16 << 20
 
+// maxHeaders bounds the metadata of a call.
+const maxHeaders = 32 << 10
+
 // GRPCOptions make every call of the server, whatever its service, go through
 // the method table.
 func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
-		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxConcurrentStreams(1024),
+		grpc.InTapHandle(s.tap), grpc.MaxRecvMsgSize(maxRequest), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(1024),
 	}
 }
 
@@ -34,6 +38,14 @@ func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) {
 	hexrv1.RegisterAuditServer(r, auditService{s: s})
 	hexrv1.RegisterClusterServer(r, clusterService{s: s})
 	healthpb.RegisterHealthServer(r, healthService{health.NewServer(), s})
+}
+
+// tap refuses who has no identity before a message of its is read.
+func (s *Server) tap(ctx context.Context, _ *tap.Info) (context.Context, error) {
+	if _, known := s.cfg.PeerFromContext(ctx); !known {
+		return ctx, errUnauthenticated.grpcError("")
+	}
+	return ctx, nil
 }
 
 func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
@@ -98,6 +110,12 @@ func (s *Server) interceptStream(srv any, stream grpc.ServerStream, info *grpc.S
 func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name string, md metadata, run func(context.Context) error) (err error) {
 	begin := time.Now()
 	defer func() { s.metrics.answered(name, err, time.Since(begin)) }()
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(name, v)
+			err = errPanic
+		}
+	}()
 	c, err := s.admit(peer, known, name, md)
 	if err != nil {
 		return err
@@ -107,12 +125,6 @@ func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name str
 		return err
 	}
 	defer done()
-	defer func() {
-		if recover() != nil {
-			s.log.Error("a handler panicked: this is a bug, please report it", "method", name)
-			err = errPanic
-		}
-	}()
 	return run(context.WithValue(ctx, callKey{}, c))
 }
 

@@ -17,13 +17,15 @@ import (
 // serveStream serves a method that answers for as long as it goes on: a JSON
 // object a line, or server-sent events.
 func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, peer Peer, rt *route, md metadata, req proto.Message) {
-	// A stream may be silent for as long as nothing happens.
+	// A stream may be silent for as long as nothing happens; what its caller has
+	// not read when its identity ends is not sent any more.
 	control := http.NewResponseController(w)
-	if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(noDeadline)); err != nil {
+	if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(peer.NotAfter)); err != nil {
 		s.writeFailure(w, err, nil)
 		return
 	}
-	events := &sse{w: w, control: control}
+	defer func() { _ = control.SetWriteDeadline(noDeadline) }()
+	events := &sse{w: w, control: control, until: peer.NotAfter}
 	err := s.openStream(r.Context(), peer, true, rt.method, md, func(ctx context.Context) error {
 		if err := s.validate(req); err != nil {
 			return err
@@ -36,6 +38,7 @@ func (s *Server) serveStream(w http.ResponseWriter, r *http.Request, peer Peer, 
 	switch {
 	case err == nil:
 	case events.begun:
+		events.until = time.Now().Add(takeWithin) // why it ends may be said after the end
 		_ = events.write("", "error", map[string]any{"error": hexrv1.ToJSON(failureOf(err).data(""))})
 	default:
 		s.writeFailure(w, err, nil) // after the first line it only ends the stream
@@ -58,6 +61,7 @@ func (n *ndjson) write(v any) error {
 type sse struct {
 	w       http.ResponseWriter
 	control *http.ResponseController
+	until   time.Time // nothing is sent after it
 	begun   bool
 }
 
@@ -71,7 +75,11 @@ func (e *sse) write(id, event string, data any) error {
 	if err != nil {
 		return err
 	}
-	if err := e.control.SetWriteDeadline(time.Now().Add(takeWithin)); err != nil {
+	deadline := time.Now().Add(takeWithin)
+	if e.until.Before(deadline) {
+		deadline = e.until
+	}
+	if err := e.control.SetWriteDeadline(deadline); err != nil {
 		return err
 	}
 	if id != "" {
@@ -84,6 +92,8 @@ func (e *sse) write(id, event string, data any) error {
 	switch {
 	case err == nil:
 		return nil
+	case errors.Is(err, os.ErrDeadlineExceeded) && deadline == e.until:
+		return errExpired
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errSlow
 	default: // the connection is gone

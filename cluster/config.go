@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"syscall"
 	"time"
 )
 
@@ -56,7 +57,13 @@ type Limits struct {
 	HandshakesSource int           // of one address; 64
 	HandshakeTimeout time.Duration // 5 s
 	MaxAge           time.Duration // of a connection; 12 h
-	Connections      int           // open at once; 4096
+	// Connections open at once, those of nodes aside, of which strangers without an
+	// identity may have a quarter; 4096, and at most half of the process's
+	// descriptors.
+	Connections int
+	// ConnectionsPeer are open at once of one identity, or of one address without
+	// one; 512, and at most half of Connections.
+	ConnectionsPeer int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -67,7 +74,8 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Handshakes, 256)
 	set(&l.HandshakesSource, 64)
-	set(&l.Connections, 4096)
+	set(&l.Connections, min(4096, descriptors()/2))
+	set(&l.ConnectionsPeer, min(512, l.Connections/2))
 	if l.HandshakeTimeout == 0 {
 		l.HandshakeTimeout = 5 * time.Second
 	}
@@ -75,6 +83,15 @@ func (l Limits) withDefaults() Limits {
 		l.MaxAge = 12 * time.Hour
 	}
 	return l
+}
+
+// descriptors that this process may have open.
+func descriptors() int {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return 1024
+	}
+	return int(min(l.Cur, 1<<20))
 }
 
 // Validate says what is missing.

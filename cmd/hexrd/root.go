@@ -55,8 +55,9 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 denied; 5 conflict;
 	f.Duration("timeout", 15*time.Second, "how long a call may take")
 	root.AddCommand(
 		newPutCommand(), newGetCommand(), newListCommand(), newDeleteCommand(), newUndeleteCommand(), newDestroyCommand(),
-		newDescribeCommand(), newVersionsCommand(), newWhoAmICommand(), newExecCommand(), newImportCommand(),
-		newWatchCommand(), newRotateCommand(), newAuditCommand(), newStatusCommand(), newMembersCommand(), newTokenCommand(), newSettingsCommand(),
+		newDescribeCommand(), newVersionsCommand(), newWhoAmICommand(), newJWTCommand(), newExecCommand(), newImportCommand(),
+		newWatchCommand(), newRotateCommand(),
+		newAuditCommand(), newStatusCommand(), newMembersCommand(), newTokenCommand(), newSettingsCommand(),
 		newBlockCommand(), newUnblockCommand(),
 		newStartCommand(), newJoinCommand(), newLeaveCommand(), newDevCommand(), newVersionCommand(),
 	)
