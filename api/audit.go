@@ -129,13 +129,13 @@ func (s *Server) auditTail(ctx context.Context, req *hexrv1.TailRequest, send fu
 	defer again.Stop()
 	for {
 		added, changed := store.RowsAdded(), store.Changed()
-		if err := s.stillAdmitted(c); err != nil {
-			return err
-		}
 		page, err := store.QueryRows(ctx, fsm.RowQuery{
 			Caller: r.GetAuditGrant().GetCaller(), From: from, Size: store.AuditSize(), Limit: tailPage, ScanMax: 64 * tailPage,
 		})
 		if err != nil {
+			return err
+		}
+		if err := s.stillAdmitted(c); err != nil { // after the rows were read: no row follows a block
 			return err
 		}
 		if from = page.Next; len(page.Rows) > 0 {
@@ -156,6 +156,8 @@ func (s *Server) auditTail(ctx context.Context, req *hexrv1.TailRequest, send fu
 		case <-again.C:
 		case <-end.C:
 			return errExpired
+		case <-s.ending:
+			return ErrStopped
 		case <-ctx.Done():
 			return ctx.Err()
 		}

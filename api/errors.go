@@ -47,7 +47,13 @@ var (
 		"this node lacks a key of the keyring and is getting it from the others: try another node")
 	errRotating = fail(codes.FailedPrecondition, "ROTATION_PENDING",
 		"a rotation of this kind is under way: `hexrd keys status` shows which members it waits for")
-	errKeys    = fail(codes.ResourceExhausted, "TOO_MANY_KEYS", "the cluster has had as many keys as it can keep")
+	errKeys = fail(codes.ResourceExhausted, "TOO_MANY_KEYS", "the cluster has had as many keys as it can keep")
+	errSlow = fail(codes.ResourceExhausted, "SLOW_CONSUMER",
+		"the stream was ended, since nobody took its events: go on behind the last one that you saw")
+	errUnderWay = fail(codes.FailedPrecondition, "ROTATION_UNDER_WAY",
+		"another rotator is at work on this secret: wait for its new version, or for its lease to end")
+	errLost = fail(codes.FailedPrecondition, "ROTATION_LOST",
+		"this rotation is over, or another rotator took it over: begin again")
 	errBlocked = fail(codes.PermissionDenied, "BLOCKED", "an operator has blocked this identity")
 )
 

@@ -23,6 +23,7 @@ type route struct {
 	vars   string // what the path holds in place of {}
 	decode func(vars string, r *http.Request, body []byte) (proto.Message, error)
 	stream func(s *Server, ctx context.Context, req proto.Message, out *ndjson) error
+	events func(s *Server, ctx context.Context, req proto.Message, out *sse) error
 	raw    func(*Server, http.ResponseWriter, *http.Request)
 	// classes may call what is raw; of methods the method table says so.
 	classes []fsm.Class
@@ -32,6 +33,7 @@ type route struct {
 var fixed = map[string]map[string]route{
 	"/v1/secrets":          {"GET": {method: hexrv1.Vault_List_FullMethodName, decode: decodeList}},
 	"/v1/secrets:batchGet": {"POST": {method: hexrv1.Vault_BatchGet_FullMethodName, decode: decodeBatchGet}},
+	"/v1/watch":            {"GET": {method: hexrv1.Vault_Watch_FullMethodName, decode: decodeWatch, events: streamWatch}},
 	"/v1/whoami":           {"GET": {method: hexrv1.Vault_WhoAmI_FullMethodName, decode: plain[hexrv1.WhoAmIRequest]}},
 	"/v1/audit":            {"GET": {method: hexrv1.Audit_Query_FullMethodName, decode: decodeQuery}},
 	"/v1/audit/checkpoint": {"GET": {method: hexrv1.Audit_Checkpoint_FullMethodName, decode: plain[hexrv1.CheckpointRequest]}},
@@ -77,6 +79,12 @@ var onSecret = map[string]map[string]route{
 	":describe": {"GET": {method: hexrv1.Vault_Describe_FullMethodName, decode: decodeDescribe}},
 	":versions": {"GET": {method: hexrv1.Vault_Versions_FullMethodName, decode: decodeVersions}},
 	":undelete": {"POST": {method: hexrv1.Vault_Undelete_FullMethodName, decode: decodeUndelete}},
+
+	":rotateBegin":  {"POST": {method: hexrv1.Vault_RotateBegin_FullMethodName, decode: decodeRotateBegin}},
+	":rotateStage":  {"POST": {method: hexrv1.Vault_RotateStage_FullMethodName, decode: decodeRotateStage}},
+	":rotateCommit": {"POST": {method: hexrv1.Vault_RotateCommit_FullMethodName, decode: decodeRotateCommit}},
+	":rotateAbort":  {"POST": {method: hexrv1.Vault_RotateAbort_FullMethodName, decode: decodeRotateAbort}},
+	":rotation":     {"POST": {method: hexrv1.Vault_SetRotation_FullMethodName, decode: decodeSetRotation}},
 }
 
 // match finds the route. Paths are taken as they were sent: %2F is a slash,
@@ -97,7 +105,7 @@ func match(r *http.Request) (*route, error) {
 		}
 		methods, ok := onSecret[verb]
 		if !ok {
-			return nil, invalid("path: nothing but :describe, :versions and :undelete may follow it")
+			return nil, invalid("path: what follows it is no verb: :describe, :versions, :undelete, :rotateBegin, :rotateStage, :rotateCommit, :rotateAbort or :rotation")
 		}
 		rt, err := pick(methods, r, secret)
 		if err == nil && rt.method == hexrv1.Vault_Delete_FullMethodName && r.URL.Query().Has("destroy") {

@@ -52,6 +52,12 @@ func methodTable() map[string]*method {
 		{hexrv1.Vault_Destroy_FullMethodName, writers, audit.OpDestroy, unary((*Server).destroy)},
 		{hexrv1.Vault_Describe_FullMethodName, seers, audit.OpDescribe, unary((*Server).describe)},
 		{hexrv1.Vault_Versions_FullMethodName, seers, audit.OpVersions, unary((*Server).versions)},
+		{hexrv1.Vault_Watch_FullMethodName, seers, audit.OpWatch, nil},
+		{hexrv1.Vault_RotateBegin_FullMethodName, writers, audit.OpRotateBegin, unary((*Server).rotateBegin)},
+		{hexrv1.Vault_RotateStage_FullMethodName, writers, audit.OpRotateStage, unary((*Server).rotateStage)},
+		{hexrv1.Vault_RotateCommit_FullMethodName, writers, audit.OpRotateCommit, unary((*Server).rotateCommit)},
+		{hexrv1.Vault_RotateAbort_FullMethodName, writers, audit.OpRotateAbort, unary((*Server).rotateAbort)},
+		{hexrv1.Vault_SetRotation_FullMethodName, writers, audit.OpRotateSchedule, unary((*Server).setRotation)},
 		{hexrv1.Vault_WhoAmI_FullMethodName, everyone, 0, unary((*Server).whoAmI)},
 
 		{hexrv1.Audit_Query_FullMethodName, readers, audit.OpAuditQuery, unary((*Server).auditQuery)},

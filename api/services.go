@@ -46,6 +46,27 @@ func (v vaultService) Versions(ctx context.Context, r *hexrv1.VersionsRequest) (
 func (v vaultService) WhoAmI(ctx context.Context, r *hexrv1.WhoAmIRequest) (*hexrv1.WhoAmIResponse, error) {
 	return v.s.whoAmI(ctx, r)
 }
+func (v vaultService) Watch(r *hexrv1.WatchRequest, stream grpc.ServerStreamingServer[hexrv1.WatchEvent]) error {
+	if err := v.s.validate(r); err != nil {
+		return err
+	}
+	return v.s.watch(stream.Context(), r, within(stream.Send))
+}
+func (v vaultService) RotateBegin(ctx context.Context, r *hexrv1.RotateBeginRequest) (*hexrv1.RotateBeginResponse, error) {
+	return v.s.rotateBegin(ctx, r)
+}
+func (v vaultService) RotateStage(ctx context.Context, r *hexrv1.RotateStageRequest) (*hexrv1.RotateStageResponse, error) {
+	return v.s.rotateStage(ctx, r)
+}
+func (v vaultService) RotateCommit(ctx context.Context, r *hexrv1.RotateCommitRequest) (*hexrv1.RotateCommitResponse, error) {
+	return v.s.rotateCommit(ctx, r)
+}
+func (v vaultService) RotateAbort(ctx context.Context, r *hexrv1.RotateAbortRequest) (*hexrv1.RotateAbortResponse, error) {
+	return v.s.rotateAbort(ctx, r)
+}
+func (v vaultService) SetRotation(ctx context.Context, r *hexrv1.SetRotationRequest) (*hexrv1.SetRotationResponse, error) {
+	return v.s.setRotation(ctx, r)
+}
 
 type auditService struct {
 	hexrv1.UnimplementedAuditServer

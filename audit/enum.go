@@ -58,6 +58,16 @@ const (
 	OpAuditCheckpoint
 )
 
+// Operations of watch and rotation.
+const (
+	OpWatch          Operation = 40
+	OpRotateBegin    Operation = 41
+	OpRotateStage    Operation = 42
+	OpRotateCommit   Operation = 43
+	OpRotateAbort    Operation = 44
+	OpRotateSchedule Operation = 45
+)
+
 // Outcomes.
 const (
 	Granted Outcome = iota + 1
@@ -120,6 +130,12 @@ var (
 		OpKeyUse:          "key.use",
 		OpKeysStatus:      "keys.status",
 		OpAuditCheckpoint: "audit.checkpoint",
+		OpWatch:           "watch",
+		OpRotateBegin:     "rotate.begin",
+		OpRotateStage:     "rotate.stage",
+		OpRotateCommit:    "rotate.commit",
+		OpRotateAbort:     "rotate.abort",
+		OpRotateSchedule:  "rotate.schedule",
 	}
 	outcomeNames = []string{
 		"", "granted", "denied", "not_found", "conflict", "shadowed", "replayed", "expired", "blocked", "quota",

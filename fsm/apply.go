@@ -77,6 +77,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	fault.Point("apply.committed")
 	s.noteDestroyed(rows)
 	s.announce(len(rows) > 0)
+	s.watchers.wake(w.order)
 	return results, nil
 }
 

@@ -13,9 +13,10 @@ func classes(op audit.Operation) []Class {
 	switch op {
 	case audit.OpGet:
 		return []Class{ClassAgent}
-	case audit.OpPut, audit.OpDelete, audit.OpUndelete, audit.OpDestroy:
+	case audit.OpPut, audit.OpDelete, audit.OpUndelete, audit.OpDestroy,
+		audit.OpRotateBegin, audit.OpRotateStage, audit.OpRotateCommit, audit.OpRotateAbort, audit.OpRotateSchedule:
 		return []Class{ClassAgent, ClassProvisioner}
-	case audit.OpList, audit.OpDescribe, audit.OpVersions:
+	case audit.OpList, audit.OpDescribe, audit.OpVersions, audit.OpWatch:
 		return []Class{ClassAgent, ClassProvisioner, ClassOperator}
 	case audit.OpAuditQuery, audit.OpAuditTail:
 		return []Class{ClassAgent, ClassOperator, ClassAuditor}

@@ -116,6 +116,7 @@ func (s *Store) Restore(ctx context.Context, dir string) error {
 	s.applied.fire()
 	s.rows.fire()
 	s.changed.fire()
+	s.watchers.wakeAll()
 	return nil
 }
 

@@ -24,7 +24,7 @@ type access struct {
 // changed. The entry was validated.
 func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture bool) ([]*fsmpb.Result, []audit.Row) {
 	st.time = max(st.time, e.GetTime())
-	st.index, st.term = index, term
+	st.index, st.term, st.changes = index, term, 0
 	results := make([]*fsmpb.Result, 0, len(e.GetAccesses()))
 	rows := make([]audit.Row, 0, len(e.GetAccesses()))
 	for _, a := range e.GetAccesses() {
@@ -108,6 +108,18 @@ func (x *access) operate() *fsmpb.Result {
 		return x.auditVerify()
 	case *fsmpb.Access_AuditCheckpoint:
 		return x.auditVerify()
+	case *fsmpb.Access_Watch:
+		return x.watch(op.Watch)
+	case *fsmpb.Access_RotateBegin:
+		return x.rotateBegin(op.RotateBegin)
+	case *fsmpb.Access_RotateStage:
+		return x.rotateStage(op.RotateStage)
+	case *fsmpb.Access_RotateCommit:
+		return x.rotateCommit(op.RotateCommit)
+	case *fsmpb.Access_RotateAbort:
+		return x.rotateAbort(op.RotateAbort)
+	case *fsmpb.Access_RotateSchedule:
+		return x.rotateSchedule(op.RotateSchedule)
 	case *fsmpb.Access_Sweep:
 		return x.sweep(op.Sweep)
 	case *fsmpb.Access_ThrottleSummary:

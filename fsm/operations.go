@@ -45,6 +45,12 @@ var operations = map[protoreflect.FieldNumber]audit.Operation{
 	53: audit.OpKeyUse,
 	54: audit.OpKeysStatus,
 	55: audit.OpAuditCheckpoint,
+	60: audit.OpWatch,
+	61: audit.OpRotateBegin,
+	62: audit.OpRotateStage,
+	63: audit.OpRotateCommit,
+	64: audit.OpRotateAbort,
+	65: audit.OpRotateSchedule,
 }
 
 // ReadOnly reports whether an access shows what is there, and changes nothing

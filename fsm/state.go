@@ -16,6 +16,7 @@ type state struct {
 	index, term   uint64 // of the last entry
 	time          int64  // FSM time, unix nanoseconds
 	size          uint64 // audit rows
+	changes       uint32 // noted by the entry so far
 	marks         []*fsmpb.Mark
 	settings      *fsmpb.Settings
 	members       *fsmpb.Members

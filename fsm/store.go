@@ -47,6 +47,7 @@ type Store struct {
 	destroyed              atomic.Bool // since the last Erase
 	view                   atomic.Pointer[view]
 	applied, rows, changed broadcast
+	watchers               watchers
 	closed                 chan struct{}
 }
 

@@ -160,6 +160,7 @@ type Put struct {
 	Size            uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`                                                    // bytes of the plaintext
 	ExpectedVersion *uint64                `protobuf:"varint,5,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"` // 0: no live version
 	Labels          map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Rotation        *int64                 `protobuf:"varint,20,opt,name=rotation,proto3,oneof" json:"rotation,omitempty"` // nanoseconds between rotations; 0: no schedule; unset: as it was
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -234,6 +235,13 @@ func (x *Put) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *Put) GetRotation() int64 {
+	if x != nil && x.Rotation != nil {
+		return *x.Rotation
+	}
+	return 0
 }
 
 // List grants the entry node to list what the caller may see.
@@ -1932,6 +1940,598 @@ func (x *ThrottleSummary) GetCount() uint64 {
 	return 0
 }
 
+// Watch grants the entry node to show what changes in the scopes that the caller
+// may see, from here on.
+type Watch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // of paths; or path
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"` // empty: all scopes that the caller reads (agents only)
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Watch) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Watch) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Watch) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+// RotateBegin takes the lease of a record's rotation, or with a generation keeps
+// it for longer.
+type RotateBegin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Ttl           int64                  `protobuf:"varint,3,opt,name=ttl,proto3" json:"ttl,omitempty"`               // nanoseconds
+	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"` // 0: take the lease
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateBegin) Reset() {
+	*x = RotateBegin{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateBegin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateBegin) ProtoMessage() {}
+
+func (x *RotateBegin) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateBegin.ProtoReflect.Descriptor instead.
+func (*RotateBegin) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RotateBegin) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateBegin) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateBegin) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *RotateBegin) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// RotateStage makes the pending version, in place of one that was there.
+type RotateStage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Size          uint64                 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Labels        map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // none: those of the current version
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateStage) Reset() {
+	*x = RotateStage{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateStage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateStage) ProtoMessage() {}
+
+func (x *RotateStage) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateStage.ProtoReflect.Descriptor instead.
+func (*RotateStage) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RotateStage) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateStage) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateStage) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateStage) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *RotateStage) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *RotateStage) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// RotateCommit makes the pending version the current one.
+type RotateCommit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"` // the pending one
+	Grace         int64                  `protobuf:"varint,5,opt,name=grace,proto3" json:"grace,omitempty"`     // nanoseconds that the previous one stays readable
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCommit) Reset() {
+	*x = RotateCommit{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCommit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCommit) ProtoMessage() {}
+
+func (x *RotateCommit) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCommit.ProtoReflect.Descriptor instead.
+func (*RotateCommit) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *RotateCommit) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateCommit) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateCommit) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateCommit) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RotateCommit) GetGrace() int64 {
+	if x != nil {
+		return x.Grace
+	}
+	return 0
+}
+
+// RotateAbort destroys the pending version and gives the lease back.
+type RotateAbort struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAbort) Reset() {
+	*x = RotateAbort{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAbort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAbort) ProtoMessage() {}
+
+func (x *RotateAbort) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAbort.ProtoReflect.Descriptor instead.
+func (*RotateAbort) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RotateAbort) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateAbort) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateAbort) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type RotateSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Period        int64                  `protobuf:"varint,3,opt,name=period,proto3" json:"period,omitempty"` // nanoseconds; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateSchedule) Reset() {
+	*x = RotateSchedule{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateSchedule) ProtoMessage() {}
+
+func (x *RotateSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateSchedule.ProtoReflect.Descriptor instead.
+func (*RotateSchedule) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RotateSchedule) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateSchedule) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateSchedule) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+type WatchGrant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scopes        []string               `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"` // which scopes are watched
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchGrant) Reset() {
+	*x = WatchGrant{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchGrant) ProtoMessage() {}
+
+func (x *WatchGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchGrant.ProtoReflect.Descriptor instead.
+func (*WatchGrant) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *WatchGrant) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// RotationState is where a record's rotation stands.
+type RotationState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"` // of the rotation that the caller has the lease of
+	Current       uint64                 `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	Pending       uint64                 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"` // 0: none
+	LeaseUntil    int64                  `protobuf:"varint,6,opt,name=lease_until,json=leaseUntil,proto3" json:"lease_until,omitempty"`
+	Resumed       bool                   `protobuf:"varint,7,opt,name=resumed,proto3" json:"resumed,omitempty"`                                  // the pending version is another rotator's, that went away
+	Previous      uint64                 `protobuf:"varint,8,opt,name=previous,proto3" json:"previous,omitempty"`                                // commit: what was current
+	PreviousUntil int64                  `protobuf:"varint,9,opt,name=previous_until,json=previousUntil,proto3" json:"previous_until,omitempty"` // commit: it is readable until then
+	Held          bool                   `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`                                       // of a conflict: another rotator has the lease
+	Period        int64                  `protobuf:"varint,11,opt,name=period,proto3" json:"period,omitempty"`                                   // schedule
+	DueAt         int64                  `protobuf:"varint,12,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotationState) Reset() {
+	*x = RotationState{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotationState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotationState) ProtoMessage() {}
+
+func (x *RotationState) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotationState.ProtoReflect.Descriptor instead.
+func (*RotationState) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RotationState) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotationState) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotationState) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotationState) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *RotationState) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *RotationState) GetLeaseUntil() int64 {
+	if x != nil {
+		return x.LeaseUntil
+	}
+	return 0
+}
+
+func (x *RotationState) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *RotationState) GetPrevious() uint64 {
+	if x != nil {
+		return x.Previous
+	}
+	return 0
+}
+
+func (x *RotationState) GetPreviousUntil() int64 {
+	if x != nil {
+		return x.PreviousUntil
+	}
+	return 0
+}
+
+func (x *RotationState) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *RotationState) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+func (x *RotationState) GetDueAt() int64 {
+	if x != nil {
+		return x.DueAt
+	}
+	return 0
+}
+
 type Secret struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -1945,13 +2545,16 @@ type Secret struct {
 	DeletedAt     int64                  `protobuf:"varint,9,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"` // describe of a deleted secret
 	ByProvisioner bool                   `protobuf:"varint,10,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"`
 	Size          uint64                 `protobuf:"varint,11,opt,name=size,proto3" json:"size,omitempty"`
+	Rotation      int64                  `protobuf:"varint,20,opt,name=rotation,proto3" json:"rotation,omitempty"` // nanoseconds between rotations; 0: no schedule
+	RotationDue   int64                  `protobuf:"varint,21,opt,name=rotation_due,json=rotationDue,proto3" json:"rotation_due,omitempty"`
+	Overdue       bool                   `protobuf:"varint,22,opt,name=overdue,proto3" json:"overdue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1963,7 +2566,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1976,7 +2579,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Secret) GetPath() string {
@@ -2056,6 +2659,27 @@ func (x *Secret) GetSize() uint64 {
 	return 0
 }
 
+func (x *Secret) GetRotation() int64 {
+	if x != nil {
+		return x.Rotation
+	}
+	return 0
+}
+
+func (x *Secret) GetRotationDue() int64 {
+	if x != nil {
+		return x.RotationDue
+	}
+	return 0
+}
+
+func (x *Secret) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
 type Written struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -2068,7 +2692,7 @@ type Written struct {
 
 func (x *Written) Reset() {
 	*x = Written{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2080,7 +2704,7 @@ func (x *Written) String() string {
 func (*Written) ProtoMessage() {}
 
 func (x *Written) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2093,7 +2717,7 @@ func (x *Written) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Written.ProtoReflect.Descriptor instead.
 func (*Written) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{39}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Written) GetPath() string {
@@ -2135,7 +2759,7 @@ type VersionList struct {
 
 func (x *VersionList) Reset() {
 	*x = VersionList{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2147,7 +2771,7 @@ func (x *VersionList) String() string {
 func (*VersionList) ProtoMessage() {}
 
 func (x *VersionList) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2160,7 +2784,7 @@ func (x *VersionList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionList.ProtoReflect.Descriptor instead.
 func (*VersionList) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{40}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *VersionList) GetPath() string {
@@ -2191,13 +2815,16 @@ type VersionInfo struct {
 	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	Deleted       bool                   `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	Destroyed     bool                   `protobuf:"varint,5,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
+	Pending       bool                   `protobuf:"varint,20,opt,name=pending,proto3" json:"pending,omitempty"` // of a rotation: not current yet
+	Current       bool                   `protobuf:"varint,21,opt,name=current,proto3" json:"current,omitempty"`
+	ExpiresAt     int64                  `protobuf:"varint,22,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // a sweep destroys it then; 0: none does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VersionInfo) Reset() {
 	*x = VersionInfo{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2209,7 +2836,7 @@ func (x *VersionInfo) String() string {
 func (*VersionInfo) ProtoMessage() {}
 
 func (x *VersionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2222,7 +2849,7 @@ func (x *VersionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionInfo.ProtoReflect.Descriptor instead.
 func (*VersionInfo) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{41}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *VersionInfo) GetVersion() uint64 {
@@ -2260,6 +2887,27 @@ func (x *VersionInfo) GetDestroyed() bool {
 	return false
 }
 
+func (x *VersionInfo) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
+func (x *VersionInfo) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *VersionInfo) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
 type ListGrant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Scopes        []string               `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"` // which scopes the caller may list, narrowest first
@@ -2269,7 +2917,7 @@ type ListGrant struct {
 
 func (x *ListGrant) Reset() {
 	*x = ListGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2281,7 +2929,7 @@ func (x *ListGrant) String() string {
 func (*ListGrant) ProtoMessage() {}
 
 func (x *ListGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2294,7 +2942,7 @@ func (x *ListGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrant.ProtoReflect.Descriptor instead.
 func (*ListGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{42}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListGrant) GetScopes() []string {
@@ -2314,7 +2962,7 @@ type AuditGrant struct {
 
 func (x *AuditGrant) Reset() {
 	*x = AuditGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2326,7 +2974,7 @@ func (x *AuditGrant) String() string {
 func (*AuditGrant) ProtoMessage() {}
 
 func (x *AuditGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2339,7 +2987,7 @@ func (x *AuditGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditGrant.ProtoReflect.Descriptor instead.
 func (*AuditGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{43}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AuditGrant) GetSize() uint64 {
@@ -2365,7 +3013,7 @@ type TokenSet struct {
 
 func (x *TokenSet) Reset() {
 	*x = TokenSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2377,7 +3025,7 @@ func (x *TokenSet) String() string {
 func (*TokenSet) ProtoMessage() {}
 
 func (x *TokenSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2390,7 +3038,7 @@ func (x *TokenSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenSet.ProtoReflect.Descriptor instead.
 func (*TokenSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{44}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *TokenSet) GetTokens() []*Token {
@@ -2411,7 +3059,7 @@ type JoinGrant struct {
 
 func (x *JoinGrant) Reset() {
 	*x = JoinGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2423,7 +3071,7 @@ func (x *JoinGrant) String() string {
 func (*JoinGrant) ProtoMessage() {}
 
 func (x *JoinGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2436,7 +3084,7 @@ func (x *JoinGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinGrant.ProtoReflect.Descriptor instead.
 func (*JoinGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{45}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *JoinGrant) GetClusterId() []byte {
@@ -2470,7 +3118,7 @@ type KeySet struct {
 
 func (x *KeySet) Reset() {
 	*x = KeySet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2482,7 +3130,7 @@ func (x *KeySet) String() string {
 func (*KeySet) ProtoMessage() {}
 
 func (x *KeySet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2495,7 +3143,7 @@ func (x *KeySet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeySet.ProtoReflect.Descriptor instead.
 func (*KeySet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{46}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *KeySet) GetKeys() []*Key {
@@ -2521,7 +3169,7 @@ type Rewrapped struct {
 
 func (x *Rewrapped) Reset() {
 	*x = Rewrapped{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2533,7 +3181,7 @@ func (x *Rewrapped) String() string {
 func (*Rewrapped) ProtoMessage() {}
 
 func (x *Rewrapped) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2546,7 +3194,7 @@ func (x *Rewrapped) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Rewrapped.ProtoReflect.Descriptor instead.
 func (*Rewrapped) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{47}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Rewrapped) GetDone() uint32 {
@@ -2565,7 +3213,7 @@ type BlockSet struct {
 
 func (x *BlockSet) Reset() {
 	*x = BlockSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +3225,7 @@ func (x *BlockSet) String() string {
 func (*BlockSet) ProtoMessage() {}
 
 func (x *BlockSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +3238,7 @@ func (x *BlockSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockSet.ProtoReflect.Descriptor instead.
 func (*BlockSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{48}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *BlockSet) GetSubjects() []string {
@@ -2610,7 +3258,7 @@ type Swept struct {
 
 func (x *Swept) Reset() {
 	*x = Swept{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2622,7 +3270,7 @@ func (x *Swept) String() string {
 func (*Swept) ProtoMessage() {}
 
 func (x *Swept) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2635,7 +3283,7 @@ func (x *Swept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Swept.ProtoReflect.Descriptor instead.
 func (*Swept) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{49}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Swept) GetDestroyed() uint32 {
@@ -2665,18 +3313,20 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\x03Get\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"\x91\x02\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xbf\x02\n" +
 	"\x03Put\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
 	"\x06sealed\x18\x03 \x01(\fR\x06sealed\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\x12.\n" +
 	"\x10expected_version\x18\x05 \x01(\x04H\x00R\x0fexpectedVersion\x88\x01\x01\x124\n" +
-	"\x06labels\x18\x06 \x03(\v2\x1c.hexr.fsm.v1.Put.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x06 \x03(\v2\x1c.hexr.fsm.v1.Put.LabelsEntryR\x06labels\x12\x1f\n" +
+	"\brotation\x18\x14 \x01(\x03H\x01R\brotation\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x13\n" +
-	"\x11_expected_version\"4\n" +
+	"\x11_expected_versionB\v\n" +
+	"\t_rotation\"4\n" +
 	"\x04List\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\"2\n" +
@@ -2767,7 +3417,68 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\"A\n" +
 	"\x0fThrottleSummary\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\x88\x03\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"I\n" +
+	"\x05Watch\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x03 \x01(\tR\x05scope\"i\n" +
+	"\vRotateBegin\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x10\n" +
+	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\"\xfc\x01\n" +
+	"\vRotateStage\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x16\n" +
+	"\x06sealed\x18\x04 \x01(\fR\x06sealed\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\x12<\n" +
+	"\x06labels\x18\x06 \x03(\v2$.hexr.fsm.v1.RotateStage.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x88\x01\n" +
+	"\fRotateCommit\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05grace\x18\x05 \x01(\x03R\x05grace\"W\n" +
+	"\vRotateAbort\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"R\n" +
+	"\x0eRotateSchedule\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
+	"\x06period\x18\x03 \x01(\x03R\x06period\"$\n" +
+	"\n" +
+	"WatchGrant\x12\x16\n" +
+	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"\xce\x02\n" +
+	"\rRotationState\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\acurrent\x18\x04 \x01(\x04R\acurrent\x12\x18\n" +
+	"\apending\x18\x05 \x01(\x04R\apending\x12\x1f\n" +
+	"\vlease_until\x18\x06 \x01(\x03R\n" +
+	"leaseUntil\x12\x18\n" +
+	"\aresumed\x18\a \x01(\bR\aresumed\x12\x1a\n" +
+	"\bprevious\x18\b \x01(\x04R\bprevious\x12%\n" +
+	"\x0eprevious_until\x18\t \x01(\x03R\rpreviousUntil\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\bR\x04held\x12\x16\n" +
+	"\x06period\x18\v \x01(\x03R\x06period\x12\x15\n" +
+	"\x06due_at\x18\f \x01(\x03R\x05dueAt\"\xe1\x03\n" +
 	"\x06Secret\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
@@ -2783,7 +3494,10 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"deleted_at\x18\t \x01(\x03R\tdeletedAt\x12%\n" +
 	"\x0eby_provisioner\x18\n" +
 	" \x01(\bR\rbyProvisioner\x12\x12\n" +
-	"\x04size\x18\v \x01(\x04R\x04size\x1a9\n" +
+	"\x04size\x18\v \x01(\x04R\x04size\x12\x1a\n" +
+	"\brotation\x18\x14 \x01(\x03R\brotation\x12!\n" +
+	"\frotation_due\x18\x15 \x01(\x03R\vrotationDue\x12\x18\n" +
+	"\aoverdue\x18\x16 \x01(\bR\aoverdue\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
@@ -2795,14 +3509,18 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\vVersionList\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x124\n" +
-	"\bversions\x18\x03 \x03(\v2\x18.hexr.fsm.v1.VersionInfoR\bversions\"\x92\x01\n" +
+	"\bversions\x18\x03 \x03(\v2\x18.hexr.fsm.v1.VersionInfoR\bversions\"\xe5\x01\n" +
 	"\vVersionInfo\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
 	"created_at\x18\x02 \x01(\x03R\tcreatedAt\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x12\x1c\n" +
-	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\"#\n" +
+	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\x12\x18\n" +
+	"\apending\x18\x14 \x01(\bR\apending\x12\x18\n" +
+	"\acurrent\x18\x15 \x01(\bR\acurrent\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x16 \x01(\x03R\texpiresAt\"#\n" +
 	"\tListGrant\x12\x16\n" +
 	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"8\n" +
 	"\n" +
@@ -2839,7 +3557,7 @@ func file_fsm_fsmpb_ops_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_ops_proto_rawDescData
 }
 
-var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
+var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*Bootstrap)(nil),       // 0: hexr.fsm.v1.Bootstrap
 	(*Get)(nil),             // 1: hexr.fsm.v1.Get
@@ -2879,49 +3597,59 @@ var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*BlockList)(nil),       // 35: hexr.fsm.v1.BlockList
 	(*Sweep)(nil),           // 36: hexr.fsm.v1.Sweep
 	(*ThrottleSummary)(nil), // 37: hexr.fsm.v1.ThrottleSummary
-	(*Secret)(nil),          // 38: hexr.fsm.v1.Secret
-	(*Written)(nil),         // 39: hexr.fsm.v1.Written
-	(*VersionList)(nil),     // 40: hexr.fsm.v1.VersionList
-	(*VersionInfo)(nil),     // 41: hexr.fsm.v1.VersionInfo
-	(*ListGrant)(nil),       // 42: hexr.fsm.v1.ListGrant
-	(*AuditGrant)(nil),      // 43: hexr.fsm.v1.AuditGrant
-	(*TokenSet)(nil),        // 44: hexr.fsm.v1.TokenSet
-	(*JoinGrant)(nil),       // 45: hexr.fsm.v1.JoinGrant
-	(*KeySet)(nil),          // 46: hexr.fsm.v1.KeySet
-	(*Rewrapped)(nil),       // 47: hexr.fsm.v1.Rewrapped
-	(*BlockSet)(nil),        // 48: hexr.fsm.v1.BlockSet
-	(*Swept)(nil),           // 49: hexr.fsm.v1.Swept
-	nil,                     // 50: hexr.fsm.v1.Put.LabelsEntry
-	nil,                     // 51: hexr.fsm.v1.Secret.LabelsEntry
-	(*Settings)(nil),        // 52: hexr.fsm.v1.Settings
-	(*Member)(nil),          // 53: hexr.fsm.v1.Member
-	(Key_Kind)(0),           // 54: hexr.fsm.v1.Key.Kind
-	(*Token)(nil),           // 55: hexr.fsm.v1.Token
-	(*Key)(nil),             // 56: hexr.fsm.v1.Key
-	(*KeyUses)(nil),         // 57: hexr.fsm.v1.KeyUses
+	(*Watch)(nil),           // 38: hexr.fsm.v1.Watch
+	(*RotateBegin)(nil),     // 39: hexr.fsm.v1.RotateBegin
+	(*RotateStage)(nil),     // 40: hexr.fsm.v1.RotateStage
+	(*RotateCommit)(nil),    // 41: hexr.fsm.v1.RotateCommit
+	(*RotateAbort)(nil),     // 42: hexr.fsm.v1.RotateAbort
+	(*RotateSchedule)(nil),  // 43: hexr.fsm.v1.RotateSchedule
+	(*WatchGrant)(nil),      // 44: hexr.fsm.v1.WatchGrant
+	(*RotationState)(nil),   // 45: hexr.fsm.v1.RotationState
+	(*Secret)(nil),          // 46: hexr.fsm.v1.Secret
+	(*Written)(nil),         // 47: hexr.fsm.v1.Written
+	(*VersionList)(nil),     // 48: hexr.fsm.v1.VersionList
+	(*VersionInfo)(nil),     // 49: hexr.fsm.v1.VersionInfo
+	(*ListGrant)(nil),       // 50: hexr.fsm.v1.ListGrant
+	(*AuditGrant)(nil),      // 51: hexr.fsm.v1.AuditGrant
+	(*TokenSet)(nil),        // 52: hexr.fsm.v1.TokenSet
+	(*JoinGrant)(nil),       // 53: hexr.fsm.v1.JoinGrant
+	(*KeySet)(nil),          // 54: hexr.fsm.v1.KeySet
+	(*Rewrapped)(nil),       // 55: hexr.fsm.v1.Rewrapped
+	(*BlockSet)(nil),        // 56: hexr.fsm.v1.BlockSet
+	(*Swept)(nil),           // 57: hexr.fsm.v1.Swept
+	nil,                     // 58: hexr.fsm.v1.Put.LabelsEntry
+	nil,                     // 59: hexr.fsm.v1.RotateStage.LabelsEntry
+	nil,                     // 60: hexr.fsm.v1.Secret.LabelsEntry
+	(*Settings)(nil),        // 61: hexr.fsm.v1.Settings
+	(*Member)(nil),          // 62: hexr.fsm.v1.Member
+	(Key_Kind)(0),           // 63: hexr.fsm.v1.Key.Kind
+	(*Token)(nil),           // 64: hexr.fsm.v1.Token
+	(*Key)(nil),             // 65: hexr.fsm.v1.Key
+	(*KeyUses)(nil),         // 66: hexr.fsm.v1.KeyUses
 }
 var file_fsm_fsmpb_ops_proto_depIdxs = []int32{
-	52, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
-	53, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
+	61, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
+	62, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
 	19, // 2: hexr.fsm.v1.Bootstrap.keys:type_name -> hexr.fsm.v1.KeyReport
-	50, // 3: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
-	54, // 4: hexr.fsm.v1.KeyRelease.kind:type_name -> hexr.fsm.v1.Key.Kind
-	54, // 5: hexr.fsm.v1.KeyAdd.kind:type_name -> hexr.fsm.v1.Key.Kind
+	58, // 3: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
+	63, // 4: hexr.fsm.v1.KeyRelease.kind:type_name -> hexr.fsm.v1.Key.Kind
+	63, // 5: hexr.fsm.v1.KeyAdd.kind:type_name -> hexr.fsm.v1.Key.Kind
 	19, // 6: hexr.fsm.v1.KeyDurable.keys:type_name -> hexr.fsm.v1.KeyReport
-	54, // 7: hexr.fsm.v1.KeyReport.kind:type_name -> hexr.fsm.v1.Key.Kind
-	54, // 8: hexr.fsm.v1.KeyActivate.kind:type_name -> hexr.fsm.v1.Key.Kind
+	63, // 7: hexr.fsm.v1.KeyReport.kind:type_name -> hexr.fsm.v1.Key.Kind
+	63, // 8: hexr.fsm.v1.KeyActivate.kind:type_name -> hexr.fsm.v1.Key.Kind
 	22, // 9: hexr.fsm.v1.KeyRewrap.items:type_name -> hexr.fsm.v1.Rewrap
-	51, // 10: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
-	41, // 11: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
-	55, // 12: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
-	53, // 13: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
-	56, // 14: hexr.fsm.v1.KeySet.keys:type_name -> hexr.fsm.v1.Key
-	57, // 15: hexr.fsm.v1.KeySet.uses:type_name -> hexr.fsm.v1.KeyUses
-	16, // [16:16] is the sub-list for method output_type
-	16, // [16:16] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	59, // 10: hexr.fsm.v1.RotateStage.labels:type_name -> hexr.fsm.v1.RotateStage.LabelsEntry
+	60, // 11: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
+	49, // 12: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
+	64, // 13: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
+	62, // 14: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
+	65, // 15: hexr.fsm.v1.KeySet.keys:type_name -> hexr.fsm.v1.Key
+	66, // 16: hexr.fsm.v1.KeySet.uses:type_name -> hexr.fsm.v1.KeyUses
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_ops_proto_init() }
@@ -2937,7 +3665,7 @@ func file_fsm_fsmpb_ops_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_ops_proto_rawDesc), len(file_fsm_fsmpb_ops_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   52,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
