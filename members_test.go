@@ -34,6 +34,13 @@ func (d dialer) Client(nodeID string, alpn ...string) *tls.Config {
 	return identity.ClientTLS(d.source, authorize, alpn...)
 }
 
+func (d dialer) Authenticate(state tls.ConnectionState) (cluster.Peer, error) {
+	p, err := identity.Authenticate(state, d.source, domain)
+	return cluster.Peer{ID: p.ID.String(), NotAfter: p.NotAfter, Kind: p.Kind}, err
+}
+
+func (d dialer) Updated() <-chan struct{} { return d.source.Updated() }
+
 // peersAs speaks to nodes as one of them.
 func (f *fleet) peersAs(id string, clusterID [16]byte) *cluster.Peers {
 	f.t.Helper()
