@@ -214,10 +214,10 @@ func (g *group) changed(what string, change func(leader *Node) error) {
 	g.until(what, func() bool { return change(g.leader()) == nil })
 }
 
-// until waits for a condition, for at most 20 seconds.
+// until waits for a condition, for at most a minute.
 func (g *group) until(what string, ok func() bool) {
 	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
