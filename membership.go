@@ -95,7 +95,7 @@ func (s *Server) transfer(ctx context.Context, id string) (string, error) {
 	tick := time.NewTicker(20 * time.Millisecond)
 	defer tick.Stop()
 	for {
-		if leader, _ := s.node.Leader(); leader != "" && leader != before {
+		if leader, _ := s.node.Leader(); leader != "" && (leader != before || leader == id) {
 			return leader, nil
 		}
 		select {

@@ -28,6 +28,7 @@ func (s *Server) registerMetrics() {
 		return float64(s.node.Store().Time()) / 1e9
 	})
 	gauge("audit_rows", "Rows in the audit tree.", func() float64 { return float64(s.node.Store().AuditSize()) })
+	gauge("rotations_overdue", "Secrets whose rotation is overdue.", func() float64 { return float64(s.node.Store().Overdue()) })
 	gauge("members", "Servers in the raft configuration.", func() float64 {
 		return float64(len(s.node.Store().Configuration().GetServers()))
 	})

@@ -101,6 +101,8 @@ func denial(o fsmpb.Outcome) string {
 			"use another node ID, or `hexrd members remove` the old one first"
 	case fsmpb.Outcome_OUTCOME_STALE:
 		return "the request is too old: try again"
+	case fsmpb.Outcome_OUTCOME_NOT_FOUND:
+		return "there is no such member or key"
 	default:
 		return "the token is not one for this node, or is used or expired, or the ID was removed: " +
 			"make a new one with `hexrd token create NODE-ID`"

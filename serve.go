@@ -79,6 +79,9 @@ func (s *Server) ended(err error) {
 func (s *Server) stopServing(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, drainTimeout)
 	defer cancel()
+	if s.api != nil {
+		s.api.EndStreams()
+	}
 	if s.admin != nil {
 		s.admin.close()
 	}

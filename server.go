@@ -102,7 +102,11 @@ func (s *Server) open(ctx context.Context) error {
 		return fmt.Errorf("start node: %w", err)
 	}
 	s.own(s.promote)
+	s.own(s.keepKeys)
+	s.own(s.rewrap)
+	s.own(s.reseal)
 	s.own(s.watchNode)
+	s.own(s.watchRemoval)
 	return s.takePlace(ctx, fresh)
 }
 

@@ -129,13 +129,13 @@ func (s *Server) auditTail(ctx context.Context, req *hexrv1.TailRequest, send fu
 	defer again.Stop()
 	for {
 		added, changed := store.RowsAdded(), store.Changed()
-		if err := s.stillAdmitted(c); err != nil {
-			return err
-		}
 		page, err := store.QueryRows(ctx, fsm.RowQuery{
 			Caller: r.GetAuditGrant().GetCaller(), From: from, Size: store.AuditSize(), Limit: tailPage, ScanMax: 64 * tailPage,
 		})
 		if err != nil {
+			return err
+		}
+		if err := s.stillAdmitted(c); err != nil { // after the rows were read: no row follows a block
 			return err
 		}
 		if from = page.Next; len(page.Rows) > 0 {
@@ -156,6 +156,8 @@ func (s *Server) auditTail(ctx context.Context, req *hexrv1.TailRequest, send fu
 		case <-again.C:
 		case <-end.C:
 			return errExpired
+		case <-s.ending:
+			return ErrStopped
 		case <-ctx.Done():
 			return ctx.Err()
 		}
@@ -183,7 +185,9 @@ func (s *Server) auditVerify(ctx context.Context, req *hexrv1.VerifyRequest, sen
 			sizes = append(sizes, n)
 		}
 	}
-	header := &hexrv1.VerifyHeader{ClusterId: cluster[:], Size: size, RaftIndex: index, Roots: s.backend.Roots(ctx, sizes)}
+	header := &hexrv1.VerifyHeader{
+		ClusterId: cluster[:], Size: size, RaftIndex: index, Roots: s.backend.Roots(ctx, sizes), Members: memberKeys(store.Members()),
+	}
 	if err := send(&hexrv1.VerifyResponse{Part: &hexrv1.VerifyResponse_Header{Header: header}}); err != nil {
 		return err
 	}
@@ -205,4 +209,31 @@ func (s *Server) auditVerify(ctx context.Context, req *hexrv1.VerifyRequest, sen
 		from += uint64(len(rows))
 	}
 	return nil
+}
+
+func memberKeys(members []*fsmpb.Member) []*hexrv1.MemberKey {
+	out := make([]*hexrv1.MemberKey, 0, len(members))
+	for _, m := range members {
+		k := &hexrv1.MemberKey{Node: m.GetId(), AuditKey: m.GetAuditKey(), JoinedRow: m.GetJoinedRow()}
+		if m.GetRemoved() {
+			removed := m.GetRemovedRow()
+			k.RemovedRow = &removed
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// checkpoint is of the tree as the access's own entry left it.
+func (s *Server) checkpoint(ctx context.Context, _ *hexrv1.CheckpointRequest) (*hexrv1.CheckpointResponse, error) {
+	_, index, err := s.decide(ctx, s.access(callOf(ctx), &fsmpb.Access{
+		Op: &fsmpb.Access_AuditCheckpoint{AuditCheckpoint: &fsmpb.AuditCheckpoint{}},
+	}))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.backend.Store().WaitApplied(ctx, index); err != nil {
+		return nil, err
+	}
+	return s.backend.Checkpoint(ctx, index)
 }

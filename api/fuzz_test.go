@@ -25,6 +25,22 @@ func FuzzPutBody(f *testing.F) {
 	})
 }
 
+func FuzzSteps(f *testing.F) {
+	f.Add([]byte(`{"generation":1,"version":2,"grace":"1d12h"}`))
+	f.Add([]byte(`{"generation":1,"data":"eA==","metadata":{"a":"b"}}`))
+	f.Add([]byte(`{"ttl":"30s","rotation":"90d","scope":"researcher"}`))
+	r := &http.Request{Method: http.MethodPost, URL: &url.URL{Path: "/v1/secrets/k:rotateStage"}}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, decode := range []func(string, *http.Request, []byte) (proto.Message, error){
+			decodeRotateBegin, decodeRotateStage, decodeRotateCommit, decodeRotateAbort, decodeSetRotation,
+		} {
+			if m, err := decode("k", r, body); err == nil && m == nil {
+				t.Fatal("neither a request nor an error")
+			}
+		}
+	})
+}
+
 func FuzzRoute(f *testing.F) {
 	f.Add("GET", "/v1/secrets/a%2Fb:versions")
 	f.Add("DELETE", "/v1/cluster/members/n1")

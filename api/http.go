@@ -79,24 +79,8 @@ func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, 
 		s.writeFailure(w, err, nil)
 		return
 	}
-	if rt.stream != nil {
-		// A stream may be silent for as long as nothing happens; what its caller has
-		// not read when its identity ends is not sent any more.
-		control := http.NewResponseController(w)
-		if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(peer.NotAfter)); err != nil {
-			s.writeFailure(w, err, nil)
-			return
-		}
-		defer func() { _ = control.SetWriteDeadline(noDeadline) }()
-		err := s.openStream(r.Context(), peer, true, rt.method, md, func(ctx context.Context) error {
-			if err := s.validate(req); err != nil {
-				return err
-			}
-			return rt.stream(s, ctx, req, &ndjson{w: w})
-		})
-		if err != nil {
-			s.writeFailure(w, err, nil) // after the first line it only ends the stream
-		}
+	if rt.stream != nil || rt.events != nil {
+		s.serveStream(w, r, peer, rt, md, req)
 		return
 	}
 	handle := s.methods[rt.method].handle
@@ -205,15 +189,4 @@ func (f *failure) allow() string {
 		return ""
 	}
 	return f.message[len(allowPrefix):]
-}
-
-// ndjson writes one JSON object a line, and flushes each.
-type ndjson struct{ w http.ResponseWriter }
-
-func (n *ndjson) write(v any) error {
-	n.w.Header().Set("Content-Type", "application/x-ndjson")
-	if err := json.NewEncoder(n.w).Encode(v); err != nil {
-		return err
-	}
-	return http.NewResponseController(n.w).Flush()
 }

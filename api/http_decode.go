@@ -172,16 +172,15 @@ func decodePut(path string, r *http.Request, body []byte) (proto.Message, error)
 	hasExpected, err4 := o.take("expected_version", &expected)
 	var err5 error
 	req.Metadata, err5 = o.takeMap("metadata")
-	for _, err := range []error{err1, err2, err3, err4, err5, o.end()} {
+	var err6 error
+	req.Rotation, err6 = o.takeDuration("rotation")
+	for _, err := range []error{err1, err2, err3, err4, err5, err6, o.end()} {
 		if err != nil {
 			return nil, err
 		}
 	}
-	if hasText == hasData {
-		return nil, invalid(`give exactly one of "value" (text) and "data" (base64)`)
-	}
-	if req.Value = data; hasText {
-		req.Value = []byte(text)
+	if req.Value, err = eitherValue(text, hasText, data, hasData); err != nil {
+		return nil, err
 	}
 	if hasExpected {
 		req.ExpectedVersion = &expected
@@ -189,11 +188,21 @@ func decodePut(path string, r *http.Request, body []byte) (proto.Message, error)
 	return req, nil
 }
 
+func eitherValue(text string, hasText bool, data []byte, hasData bool) ([]byte, error) {
+	if hasText == hasData {
+		return nil, invalid(`give exactly one of "value" (text) and "data" (base64)`)
+	}
+	if hasText {
+		return []byte(text), nil
+	}
+	return data, nil
+}
+
 func decodeList(_ string, r *http.Request, _ []byte) (proto.Message, error) {
 	q := query(r)
 	return &hexrv1.ListRequest{
 		Prefix: q.text("prefix"), Scope: q.text("scope"), PageSize: pageParam(q), PageToken: q.text("page_token"),
-		IncludeDeleted: q.flag("include_deleted"),
+		IncludeDeleted: q.flag("include_deleted"), Overdue: q.flag("overdue"),
 	}, q.end()
 }
 
@@ -284,4 +293,9 @@ func decodeRevokeToken(id string, r *http.Request, _ []byte) (proto.Message, err
 func decodeSetSetting(name string, r *http.Request, body []byte) (proto.Message, error) {
 	req := &hexrv1.SetSettingRequest{Name: name}
 	return req, decodeFields(r, body, map[string]any{"value": &req.Value})
+}
+
+func decodeRotateKeys(_ string, r *http.Request, body []byte) (proto.Message, error) {
+	req := &hexrv1.RotateKeysRequest{}
+	return req, decodeFields(r, body, map[string]any{"kind": &req.Kind})
 }

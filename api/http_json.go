@@ -9,6 +9,7 @@ import (
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
@@ -57,6 +58,20 @@ func (o object) take(name string, v any) (bool, error) {
 		return false, invalid(name + ": it has the wrong type")
 	}
 	return true, nil
+}
+
+// takeDuration moves a time such as 90d or 1h30m; nil: it was not there.
+func (o object) takeDuration(name string) (*durationpb.Duration, error) {
+	var text string
+	has, err := o.take(name, &text)
+	if err != nil || !has {
+		return nil, err
+	}
+	d, err := hexrv1.ParseDuration(text)
+	if err != nil {
+		return nil, invalid(name + ": " + err.Error())
+	}
+	return durationpb.New(d), nil
 }
 
 // takeMap moves an object of strings.

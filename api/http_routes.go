@@ -23,6 +23,7 @@ type route struct {
 	vars   string // what the path holds in place of {}
 	decode func(vars string, r *http.Request, body []byte) (proto.Message, error)
 	stream func(s *Server, ctx context.Context, req proto.Message, out *ndjson) error
+	events func(s *Server, ctx context.Context, req proto.Message, out *sse) error
 	raw    func(*Server, http.ResponseWriter, *http.Request)
 	// classes may call what is raw; of methods the method table says so.
 	classes []fsm.Class
@@ -32,8 +33,10 @@ type route struct {
 var fixed = map[string]map[string]route{
 	"/v1/secrets":          {"GET": {method: hexrv1.Vault_List_FullMethodName, decode: decodeList}},
 	"/v1/secrets:batchGet": {"POST": {method: hexrv1.Vault_BatchGet_FullMethodName, decode: decodeBatchGet}},
+	"/v1/watch":            {"GET": {method: hexrv1.Vault_Watch_FullMethodName, decode: decodeWatch, events: streamWatch}},
 	"/v1/whoami":           {"GET": {method: hexrv1.Vault_WhoAmI_FullMethodName, decode: plain[hexrv1.WhoAmIRequest]}},
 	"/v1/audit":            {"GET": {method: hexrv1.Audit_Query_FullMethodName, decode: decodeQuery}},
+	"/v1/audit/checkpoint": {"GET": {method: hexrv1.Audit_Checkpoint_FullMethodName, decode: plain[hexrv1.CheckpointRequest]}},
 	"/v1/audit/tail":       {"GET": {method: hexrv1.Audit_Tail_FullMethodName, decode: decodeTail, stream: streamTail}},
 	"/v1/audit/verify":     {"GET": {method: hexrv1.Audit_Verify_FullMethodName, decode: plain[hexrv1.VerifyRequest], stream: streamVerify}},
 	"/v1/cluster/status":   {"GET": {method: hexrv1.Cluster_Status_FullMethodName, decode: plain[hexrv1.StatusRequest]}},
@@ -44,6 +47,10 @@ var fixed = map[string]map[string]route{
 		"POST": {method: hexrv1.Cluster_CreateToken_FullMethodName, decode: decodeCreateToken},
 	},
 	"/v1/cluster/settings": {"GET": {method: hexrv1.Cluster_GetSettings_FullMethodName, decode: plain[hexrv1.GetSettingsRequest]}},
+	"/v1/cluster/keys": {
+		"GET":  {method: hexrv1.Cluster_KeysStatus_FullMethodName, decode: plain[hexrv1.KeysStatusRequest]},
+		"POST": {method: hexrv1.Cluster_RotateKeys_FullMethodName, decode: decodeRotateKeys},
+	},
 	"/v1/cluster/blocks": {
 		"GET":    {method: hexrv1.Cluster_ListBlocks_FullMethodName, decode: plain[hexrv1.ListBlocksRequest]},
 		"POST":   {method: hexrv1.Cluster_Block_FullMethodName, decode: decodeBlock},
@@ -72,6 +79,12 @@ var onSecret = map[string]map[string]route{
 	":describe": {"GET": {method: hexrv1.Vault_Describe_FullMethodName, decode: decodeDescribe}},
 	":versions": {"GET": {method: hexrv1.Vault_Versions_FullMethodName, decode: decodeVersions}},
 	":undelete": {"POST": {method: hexrv1.Vault_Undelete_FullMethodName, decode: decodeUndelete}},
+
+	":rotateBegin":  {"POST": {method: hexrv1.Vault_RotateBegin_FullMethodName, decode: decodeRotateBegin}},
+	":rotateStage":  {"POST": {method: hexrv1.Vault_RotateStage_FullMethodName, decode: decodeRotateStage}},
+	":rotateCommit": {"POST": {method: hexrv1.Vault_RotateCommit_FullMethodName, decode: decodeRotateCommit}},
+	":rotateAbort":  {"POST": {method: hexrv1.Vault_RotateAbort_FullMethodName, decode: decodeRotateAbort}},
+	":rotation":     {"POST": {method: hexrv1.Vault_SetRotation_FullMethodName, decode: decodeSetRotation}},
 }
 
 // match finds the route. Paths are taken as they were sent: %2F is a slash,
@@ -92,7 +105,7 @@ func match(r *http.Request) (*route, error) {
 		}
 		methods, ok := onSecret[verb]
 		if !ok {
-			return nil, invalid("path: nothing but :describe, :versions and :undelete may follow it")
+			return nil, invalid("path: what follows it is no verb: :describe, :versions, :undelete, :rotateBegin, :rotateStage, :rotateCommit, :rotateAbort or :rotation")
 		}
 		rt, err := pick(methods, r, secret)
 		if err == nil && rt.method == hexrv1.Vault_Delete_FullMethodName && r.URL.Query().Has("destroy") {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 
 	"buf.build/go/protovalidate"
 	"github.com/prometheus/client_golang/prometheus"
@@ -31,6 +32,8 @@ type Server struct {
 	guesses *guesses
 	metrics *metrics
 	methods map[string]*method
+	ending  chan struct{} // closed: streams end
+	endOnce sync.Once
 }
 
 // New allocates.
@@ -58,7 +61,12 @@ func New(c Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: c, backend: c.Backend, log: c.Logger, rules: rules, limits: limits, guesses: guesses, metrics: newMetrics(c.Registry),
+		ending: make(chan struct{}),
 	}
 	s.methods = methodTable()
 	return s, nil
 }
+
+// EndStreams ends the streams that would not end by themselves, so that their
+// clients go on at another node before this one stops.
+func (s *Server) EndStreams() { s.endOnce.Do(func() { close(s.ending) }) }

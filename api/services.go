@@ -46,6 +46,27 @@ func (v vaultService) Versions(ctx context.Context, r *hexrv1.VersionsRequest) (
 func (v vaultService) WhoAmI(ctx context.Context, r *hexrv1.WhoAmIRequest) (*hexrv1.WhoAmIResponse, error) {
 	return v.s.whoAmI(ctx, r)
 }
+func (v vaultService) Watch(r *hexrv1.WatchRequest, stream grpc.ServerStreamingServer[hexrv1.WatchEvent]) error {
+	if err := v.s.validate(r); err != nil {
+		return err
+	}
+	return v.s.watch(stream.Context(), r, within(stream.Send))
+}
+func (v vaultService) RotateBegin(ctx context.Context, r *hexrv1.RotateBeginRequest) (*hexrv1.RotateBeginResponse, error) {
+	return v.s.rotateBegin(ctx, r)
+}
+func (v vaultService) RotateStage(ctx context.Context, r *hexrv1.RotateStageRequest) (*hexrv1.RotateStageResponse, error) {
+	return v.s.rotateStage(ctx, r)
+}
+func (v vaultService) RotateCommit(ctx context.Context, r *hexrv1.RotateCommitRequest) (*hexrv1.RotateCommitResponse, error) {
+	return v.s.rotateCommit(ctx, r)
+}
+func (v vaultService) RotateAbort(ctx context.Context, r *hexrv1.RotateAbortRequest) (*hexrv1.RotateAbortResponse, error) {
+	return v.s.rotateAbort(ctx, r)
+}
+func (v vaultService) SetRotation(ctx context.Context, r *hexrv1.SetRotationRequest) (*hexrv1.SetRotationResponse, error) {
+	return v.s.setRotation(ctx, r)
+}
 
 type auditService struct {
 	hexrv1.UnimplementedAuditServer
@@ -66,6 +87,10 @@ func (a auditService) Verify(r *hexrv1.VerifyRequest, stream grpc.ServerStreamin
 		return err
 	}
 	return a.s.auditVerify(stream.Context(), r, stream.Send)
+}
+
+func (a auditService) Checkpoint(ctx context.Context, r *hexrv1.CheckpointRequest) (*hexrv1.CheckpointResponse, error) {
+	return a.s.checkpoint(ctx, r)
 }
 
 type clusterService struct {
@@ -108,4 +133,10 @@ func (c clusterService) Unblock(ctx context.Context, r *hexrv1.UnblockRequest) (
 }
 func (c clusterService) ListBlocks(ctx context.Context, r *hexrv1.ListBlocksRequest) (*hexrv1.ListBlocksResponse, error) {
 	return c.s.listBlocks(ctx, r)
+}
+func (c clusterService) KeysStatus(ctx context.Context, r *hexrv1.KeysStatusRequest) (*hexrv1.KeysStatusResponse, error) {
+	return c.s.keysStatus(ctx, r)
+}
+func (c clusterService) RotateKeys(ctx context.Context, r *hexrv1.RotateKeysRequest) (*hexrv1.RotateKeysResponse, error) {
+	return c.s.rotateKeys(ctx, r)
 }

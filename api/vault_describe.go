@@ -42,7 +42,8 @@ func (s *Server) versions(ctx context.Context, req *hexrv1.VersionsRequest) (*he
 	for _, v := range list.GetVersions() {
 		resp.Versions = append(resp.Versions, &hexrv1.VersionInfo{
 			Version: v.GetVersion(), CreatedAt: stamp(v.GetCreatedAt()), Size: v.GetSize(),
-			Deleted: v.GetDeleted(), Destroyed: v.GetDestroyed(),
+			Deleted: v.GetDeleted(), Destroyed: v.GetDestroyed(), Current: v.GetCurrent(), Pending: v.GetPending(),
+			ExpiresAt: stamp(v.GetExpiresAt()),
 		})
 	}
 	return resp, nil

@@ -3,6 +3,9 @@ package api
 import (
 	"context"
 	"encoding/base64"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/fsm"
@@ -41,6 +44,7 @@ func (s *Server) list(ctx context.Context, req *hexrv1.ListRequest) (*hexrv1.Lis
 	page, err := store.List(ctx, fsm.ListQuery{
 		Scopes: r.GetListGrant().GetScopes(), Prefix: prefix, After: after,
 		Limit: pageSize(req.GetPageSize(), store.Settings().GetListPageMax()), IncludeDeleted: req.GetIncludeDeleted(),
+		Overdue: req.GetOverdue(),
 	})
 	if err != nil {
 		return nil, err
@@ -88,6 +92,15 @@ func secretInfo(secret *fsmpb.Secret) *hexrv1.SecretInfo {
 	return &hexrv1.SecretInfo{
 		Path: secret.GetPath(), Scope: secret.GetScope(), Version: secret.GetVersion(), Metadata: secret.GetLabels(),
 		CreatedAt: stamp(secret.GetCreatedAt()), DeletedAt: stamp(secret.GetDeletedAt()), Size: secret.GetSize(),
-		ByProvisioner: secret.GetByProvisioner(),
+		ByProvisioner: secret.GetByProvisioner(), Rotation: period(secret.GetRotation()),
+		RotationDueAt: stamp(secret.GetRotationDue()), Overdue: secret.GetOverdue(),
 	}
+}
+
+// period is a time between rotations; 0 is unset.
+func period(ns int64) *durationpb.Duration {
+	if ns == 0 {
+		return nil
+	}
+	return durationpb.New(time.Duration(ns))
 }

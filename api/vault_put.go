@@ -26,13 +26,7 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	if err != nil {
 		return nil, err
 	}
-	if limit := s.backend.Store().Settings().GetValueMaxBytes(); uint64(value.Len()) > limit {
-		return nil, &failure{code: invalid("").code, reason: "VALUE_TOO_LARGE", status: 413,
-			message: "the value is larger than the cluster's limit of " + strconv.FormatUint(limit, 10) + " bytes"}
-	}
-	keys := s.backend.Keys()
-	record := fsm.RecordKey(keys, scope, path)
-	sealed, err := keys.SealValue(seal.ValueContext{Cluster: keys.ClusterID(), Record: record[:], RequestID: c.requestID}, value)
+	sealed, err := s.sealValue(c, target{path, scope}, value)
 	if err != nil {
 		return nil, err
 	}
@@ -41,11 +35,18 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 		expected = strconv.FormatUint(req.GetExpectedVersion(), 10)
 	}
 	parts := append([]string{string(path), scope.String(), string(value.Reveal()), expected}, flatten(req.GetMetadata())...)
+	rotation, err := schedule(req.GetRotation())
+	if err != nil {
+		return nil, err
+	}
+	if rotation != nil {
+		parts = append(parts, "rotation", strconv.FormatInt(*rotation, 10))
+	}
 	r, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
 		RequestDigest: s.requestDigest("put", parts...),
 		Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
 			Path: string(path), Scope: scope.String(), Sealed: sealed, Size: uint64(value.Len()),
-			ExpectedVersion: req.ExpectedVersion, Labels: req.GetMetadata(),
+			ExpectedVersion: req.ExpectedVersion, Labels: req.GetMetadata(), Rotation: rotation,
 		}},
 	}))
 	if err != nil {
@@ -55,6 +56,17 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	return &hexrv1.PutResponse{
 		Path: w.GetPath(), Version: w.GetVersion(), Scope: w.GetScope(), Replayed: replayed(r), CreatedAt: stamp(w.GetTime()),
 	}, nil
+}
+
+// sealValue binds the value to its record, and to the request that brings it.
+func (s *Server) sealValue(c *call, t target, value seal.Plaintext) ([]byte, error) {
+	if limit := s.backend.Store().Settings().GetValueMaxBytes(); uint64(value.Len()) > limit {
+		return nil, &failure{code: invalid("").code, reason: "VALUE_TOO_LARGE", status: 413,
+			message: "the value is larger than the cluster's limit of " + strconv.FormatUint(limit, 10) + " bytes"}
+	}
+	keys := s.backend.Keys()
+	record := fsm.RecordKey(keys, t.scope, t.path)
+	return keys.SealValue(seal.ValueContext{Cluster: keys.ClusterID(), Record: record[:], RequestID: c.requestID}, value)
 }
 
 // stamp is a time of the FSM; 0 is unset.

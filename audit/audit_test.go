@@ -52,7 +52,7 @@ func TestRowsRoundTrip(t *testing.T) {
 		r := &Row{
 			Index: rapid.Uint64().Draw(t, "index"), Time: rapid.Int64Min(0).Draw(t, "time"), Node: text(MaxNode).Draw(t, "node"),
 			Caller: text(200).Draw(t, "caller"), SVID: SVIDJWT, TokenDigest: bytes.Repeat([]byte{1}, 32),
-			Operation: Operation(rapid.IntRange(1, len(operationNames)-1).Draw(t, "op")), Path: text(MaxPath).Draw(t, "path"),
+			Operation: Operation(rapid.IntRange(1, len(operationNames)-1).Filter(func(n int) bool { return Operation(n).Valid() }).Draw(t, "op")), Path: text(MaxPath).Draw(t, "path"),
 			Outcome: Outcome(rapid.IntRange(1, len(outcomeNames)-1).Draw(t, "outcome")), Detail: text(MaxDetail).Draw(t, "detail"),
 		}
 		b, err := AppendRow(nil, r)
@@ -81,6 +81,9 @@ func TestRowsRoundTrip(t *testing.T) {
 
 func TestNames(t *testing.T) {
 	for i := 1; i < len(operationNames); i++ {
+		if !Operation(i).Valid() { // numbers are reserved in blocks
+			continue
+		}
 		if o, err := ParseOperation(Operation(i).String()); err != nil || int(o) != i {
 			t.Errorf("operation %d", i)
 		}

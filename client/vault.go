@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"iter"
+	"time"
 
 	"google.golang.org/grpc"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
@@ -15,6 +17,7 @@ type PutOptions struct {
 	Scope    string            // a process's name or a full scope
 	Expected *uint64           // the version that must be the latest; 0: there is no live one
 	Metadata map[string]string // labels, not secret
+	Rotation *time.Duration    // between rotations; 0: no schedule; nil: as it was
 }
 
 // At pins where a secret is looked for.
@@ -38,6 +41,9 @@ func (c *Client) Put(ctx context.Context, path string, value []byte, o PutOption
 	}
 	req := &hexrv1.PutRequest{
 		Path: path, Value: value, Scope: o.Scope, ExpectedVersion: o.Expected, Metadata: o.Metadata, RequestId: id,
+	}
+	if o.Rotation != nil {
+		req.Rotation = durationpb.New(*o.Rotation)
 	}
 	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.PutResponse, error) {
 		return vault(n).Put(ctx, req)
@@ -122,13 +128,16 @@ type ListOptions struct {
 	Prefix, Scope  string
 	PageSize       uint32
 	IncludeDeleted bool
+	Overdue        bool // only those whose rotation is overdue
 }
 
 // List iterates over metadata, page by page. It ends with an error where one
 // occurs.
 func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*hexrv1.SecretInfo, error] {
 	return func(yield func(*hexrv1.SecretInfo, error) bool) {
-		req := &hexrv1.ListRequest{Prefix: o.Prefix, Scope: o.Scope, PageSize: o.PageSize, IncludeDeleted: o.IncludeDeleted}
+		req := &hexrv1.ListRequest{
+			Prefix: o.Prefix, Scope: o.Scope, PageSize: o.PageSize, IncludeDeleted: o.IncludeDeleted, Overdue: o.Overdue,
+		}
 		for {
 			resp, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.ListResponse, error) {
 				return vault(n).List(ctx, req)

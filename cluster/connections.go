@@ -152,10 +152,26 @@ func (s *connections) watch(next func() <-chan struct{}, unfit ...func(*Conn) bo
 func (s *connections) closeIf(unfit func(*Conn) bool) {
 	for _, c := range s.all() {
 		if unfit(c) {
-			s.wg.Go(func() { _ = c.Close() })
+			s.wg.Go(func() { s.end(c) })
 		}
 	}
 }
+
+// end closes a connection; raft's own to a member that was removed a moment later,
+// since it tells the member of its removal.
+func (s *connections) end(c *Conn) {
+	if c.dialled && c.proto == protoRaft && c.verify() == nil {
+		wait := time.NewTimer(farewell)
+		defer wait.Stop()
+		select {
+		case <-wait.C:
+		case <-s.done:
+		}
+	}
+	_ = c.Close()
+}
+
+const farewell = time.Second
 
 func (s *connections) all() []*Conn {
 	s.mu.Lock()

@@ -50,9 +50,10 @@ func firstEnd(state tls.ConnectionState) (end time.Time) {
 
 // dialCredentials make a gRPC client's connections to one node.
 type dialCredentials struct {
-	accepted // the rest of the interface
-	conns    *connections
-	nodeID   string
+	accepted  // the rest of the interface
+	conns     *connections
+	nodeID    string
+	connected func(*Conn)
 }
 
 func (d dialCredentials) ClientHandshake(ctx context.Context, _ string, raw net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -60,6 +61,7 @@ func (d dialCredentials) ClientHandshake(ctx context.Context, _ string, raw net.
 	if err != nil {
 		return nil, nil, err
 	}
+	d.connected(c)
 	return c, AuthInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, c.peer}, nil
 }
 

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"google.golang.org/grpc"
@@ -13,13 +14,26 @@ import (
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
 )
 
-// link is a connection to a node. When this node's SVID is renewed the next call
-// makes a new one, and the old is closed after its last call: the other side
-// would cut it off in the middle of one when the old SVID ends.
+// link is a connection to a node. When this node's SVID is renewed, or that of the
+// other must soon be, the next call makes a new one, and the old is closed after
+// its last call: an SVID's end would cut it off in the middle of one.
 type link struct {
 	*grpc.ClientConn
 	calls   int
 	retired bool
+	renewAt atomic.Int64 // unix nanoseconds; 0: not connected yet
+}
+
+// connected notes when three quarters of what the connection may live are over:
+// SVIDs are renewed at half of their life.
+func (l *link) connected(c *Conn) {
+	now := time.Now()
+	l.renewAt.Store(now.Add(c.peer.NotAfter.Sub(now) * 3 / 4).UnixNano())
+}
+
+func (l *link) due() bool {
+	at := l.renewAt.Load()
+	return at != 0 && time.Now().UnixNano() > at
 }
 
 // renew retires all links at each change of this node's SVID or its bundles.
@@ -55,6 +69,10 @@ func (p *Peers) take(t target) (*link, error) {
 		return nil, unavailable("the pool is closed")
 	}
 	l := p.links[t]
+	if l != nil && l.due() {
+		p.retire(t)
+		l = nil
+	}
 	if l == nil {
 		if len(p.links) >= maxPeers {
 			for old := range p.links { // members change rarely: any will do
@@ -62,11 +80,10 @@ func (p *Peers) take(t target) (*link, error) {
 				break
 			}
 		}
-		conn, err := p.client(t)
-		if err != nil {
+		var err error
+		if l, err = p.newLink(t); err != nil {
 			return nil, err
 		}
-		l = &link{ClientConn: conn}
 		p.links[t] = l
 	}
 	l.calls++
@@ -81,9 +98,10 @@ func (p *Peers) give(l *link) {
 	}
 }
 
-func (p *Peers) client(t target) (*grpc.ClientConn, error) {
+func (p *Peers) newLink(t target) (*link, error) {
+	l := &link{}
 	c, err := grpc.NewClient("passthrough:///"+t.addr,
-		grpc.WithTransportCredentials(dialCredentials{conns: p.conns, nodeID: t.id}),
+		grpc.WithTransportCredentials(dialCredentials{conns: p.conns, nodeID: t.id, connected: l.connected}),
 		grpc.WithConnectParams(grpc.ConnectParams{
 			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
 			MinConnectTimeout: dialTimeout,
@@ -95,7 +113,8 @@ func (p *Peers) client(t target) (*grpc.ClientConn, error) {
 	if err != nil {
 		return nil, fmt.Errorf("dial node: %w", err)
 	}
-	return c, nil
+	l.ClientConn = c
+	return l, nil
 }
 
 // ready returns a client once the connection stands: what fails before that is

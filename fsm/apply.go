@@ -66,7 +66,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	}
 	s.chain.mu.Lock()
 	defer s.chain.mu.Unlock()
-	if err := s.chain.append(w, rows); err != nil {
+	if err := s.chain.append(w, index, rows); err != nil {
 		return nil, err
 	}
 	s.st.put(w, s.chain.tree.Hashes())
@@ -77,6 +77,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	fault.Point("apply.committed")
 	s.noteDestroyed(rows)
 	s.announce(len(rows) > 0)
+	s.watchers.wake(w.order)
 	return results, nil
 }
 

@@ -13,19 +13,21 @@ func classes(op audit.Operation) []Class {
 	switch op {
 	case audit.OpGet:
 		return []Class{ClassAgent}
-	case audit.OpPut, audit.OpDelete, audit.OpUndelete, audit.OpDestroy:
+	case audit.OpPut, audit.OpDelete, audit.OpUndelete, audit.OpDestroy,
+		audit.OpRotateBegin, audit.OpRotateStage, audit.OpRotateCommit, audit.OpRotateAbort, audit.OpRotateSchedule:
 		return []Class{ClassAgent, ClassProvisioner}
-	case audit.OpList, audit.OpDescribe, audit.OpVersions:
+	case audit.OpList, audit.OpDescribe, audit.OpVersions, audit.OpWatch:
 		return []Class{ClassAgent, ClassProvisioner, ClassOperator}
 	case audit.OpAuditQuery, audit.OpAuditTail:
 		return []Class{ClassAgent, ClassOperator, ClassAuditor}
-	case audit.OpAuditVerify:
+	case audit.OpAuditVerify, audit.OpAuditCheckpoint:
 		return []Class{ClassOperator, ClassAuditor}
 	case audit.OpTokenCreate, audit.OpTokenList, audit.OpTokenRevoke, audit.OpMemberRemove, audit.OpMemberTransfer,
-		audit.OpSettingsGet, audit.OpSettingsSet, audit.OpBlock, audit.OpUnblock, audit.OpBlockList:
+		audit.OpSettingsGet, audit.OpSettingsSet, audit.OpBlock, audit.OpUnblock, audit.OpBlockList,
+		audit.OpKeyAdd, audit.OpKeysStatus:
 		return []Class{ClassOperator}
 	case audit.OpMemberJoin, audit.OpKeyRelease, audit.OpMemberPromote, audit.OpMemberLeave, audit.OpMemberAnnounce,
-		audit.OpSweep, audit.OpThrottled:
+		audit.OpSweep, audit.OpThrottled, audit.OpKeyDurable, audit.OpKeyActivate, audit.OpKeyRewrap, audit.OpKeyUse:
 		return []Class{ClassNode}
 	}
 	return nil

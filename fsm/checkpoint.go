@@ -19,6 +19,7 @@ import (
 type CheckpointMeta struct {
 	Index, Term   uint64
 	Configuration *fsmpb.Configuration
+	Clean         uint32 // as ResealState
 }
 
 // Checkpoint writes a copy of the store into dir, which must not exist, by hard
@@ -54,11 +55,16 @@ func Inspect(_ context.Context, dir string, keys *seal.Keyring) (CheckpointMeta,
 	if err != nil {
 		return CheckpointMeta{}, err
 	}
-	st, _, err := loadState(reader{db, newCodec(keys)}, keys.ClusterID())
+	r := reader{db, newCodec(keys)}
+	st, _, err := loadState(r, keys.ClusterID())
+	var resealed fsmpb.Reseal
+	if err == nil {
+		_, err = r.get(tableReseal, nil, &resealed)
+	}
 	if err := errors.Join(err, db.Close()); err != nil {
 		return CheckpointMeta{}, fmt.Errorf("inspect checkpoint: %w", err)
 	}
-	return CheckpointMeta{Index: st.index, Term: st.term, Configuration: st.configuration}, nil
+	return CheckpointMeta{Index: st.index, Term: st.term, Configuration: st.configuration, Clean: resealed.GetClean()}, nil
 }
 
 // Verify reads every block of a checkpoint's directory: damage that Inspect does
@@ -110,6 +116,7 @@ func (s *Store) Restore(ctx context.Context, dir string) error {
 	s.applied.fire()
 	s.rows.fire()
 	s.changed.fire()
+	s.watchers.wakeAll()
 	return nil
 }
 

@@ -153,6 +153,9 @@ func validateOp(a *fsmpb.Access, trustDomain string) error {
 	case nil:
 		return refuse("no operation")
 	}
+	if done, err := validateRotation(a, trustDomain); done {
+		return err
+	}
 	return validateClusterOp(a)
 }
 
@@ -185,10 +188,17 @@ func validatePut(a *fsmpb.Access, p *fsmpb.Put, trustDomain string) error {
 	if err := validateChange(a, p.GetPath(), p.GetScope(), trustDomain); err != nil {
 		return err
 	}
-	if len(p.GetSealed()) == 0 || len(p.GetSealed()) > seal.MaxSealed || p.GetSize() > seal.MaxValue {
+	if p.Rotation != nil && !ValidPeriod(p.GetRotation()) {
+		return refuse("rotation")
+	}
+	return validValue(p.GetSealed(), p.GetSize(), p.GetLabels())
+}
+
+func validValue(sealed []byte, size uint64, labels map[string]string) error {
+	if len(sealed) == 0 || len(sealed) > seal.MaxSealed || size > seal.MaxValue {
 		return refuse("size of the value")
 	}
-	for k, v := range p.GetLabels() {
+	for k, v := range labels {
 		if k == "" || !validText(k, maxLabel) || !validText(v, maxText) {
 			return refuse("label")
 		}
@@ -199,6 +209,9 @@ func validatePut(a *fsmpb.Access, p *fsmpb.Put, trustDomain string) error {
 func validateClusterOp(a *fsmpb.Access) error {
 	switch op := a.GetOp().(type) {
 	case *fsmpb.Access_Bootstrap:
+		if len(op.Bootstrap.GetKeys()) > 0 && validReports(op.Bootstrap.GetKeys()) != nil {
+			return refuse("first keys")
+		}
 		if m := op.Bootstrap.GetMember(); m == nil || !validMember(m.GetId(), m.GetAddress(), m.GetAuditKey()) {
 			return refuse("first member")
 		}
@@ -246,7 +259,7 @@ func validateClusterOp(a *fsmpb.Access) error {
 	case *fsmpb.Access_ThrottleSummary:
 		return validSubject(op.ThrottleSummary.GetSubject())
 	}
-	return nil
+	return validateKeyOp(a)
 }
 
 func validMember(id, address string, auditKey []byte) bool {

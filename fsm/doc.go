@@ -16,6 +16,8 @@ var (
 	ErrPath = errors.New("not a valid path: 1 to 512 bytes of letters, digits, '.', '_', '-' and '/', with no empty, '.' or '..' segment")
 	// ErrScope: not a scope, or none where one must be named.
 	ErrScope = errors.New("not a valid scope: name a process of the agent, or a full scope such as spiffe://TRUST-DOMAIN/agent/TENANT/AGENT/*")
+	// ErrPlace: see Place.
+	ErrPlace = errors.New("not a cursor: use one that a watch gave")
 	// ErrInvalidAccess: an access that must not reach the log.
 	ErrInvalidAccess = errors.New("invalid access")
 	// ErrUnknownFormat: the log or the store is of a format that this version

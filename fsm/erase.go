@@ -12,7 +12,11 @@ import (
 func (s *Store) noteDestroyed(rows []audit.Row) {
 	for i := range rows {
 		r := &rows[i]
-		if r.Outcome == audit.Granted && (r.Operation == audit.OpDestroy || r.Operation == audit.OpSweep && r.Version > 0) {
+		if r.Outcome != audit.Granted {
+			continue
+		}
+		switch {
+		case r.Operation == audit.OpDestroy, r.Version > 0 && (r.Operation == audit.OpSweep || r.Operation == audit.OpRotateAbort):
 			s.destroyed.Store(true)
 		}
 	}

@@ -87,7 +87,8 @@ func (b *bench) access(caller string, a *fsmpb.Access) *fsmpb.Access {
 	}
 	if a.RequestDigest == nil {
 		switch a.GetOp().(type) {
-		case *fsmpb.Access_Put, *fsmpb.Access_Delete, *fsmpb.Access_Undelete, *fsmpb.Access_Destroy:
+		case *fsmpb.Access_Put, *fsmpb.Access_Delete, *fsmpb.Access_Undelete, *fsmpb.Access_Destroy, *fsmpb.Access_RotateBegin,
+			*fsmpb.Access_RotateStage, *fsmpb.Access_RotateCommit, *fsmpb.Access_RotateAbort, *fsmpb.Access_RotateSchedule:
 			d := sha256.Sum256([]byte(fmt.Sprint(a.GetOp())))
 			a.RequestDigest = d[:]
 		}
@@ -155,4 +156,32 @@ func (b *bench) one(caller string, a *fsmpb.Access, o fsmpb.Outcome) *fsmpb.Resu
 	r := b.do(b.access(caller, a))[0]
 	b.want(r, o)
 	return r
+}
+
+func begin(path, scope string, ttl time.Duration) *fsmpb.Access {
+	return &fsmpb.Access{Op: &fsmpb.Access_RotateBegin{RotateBegin: &fsmpb.RotateBegin{Path: path, Scope: scope, Ttl: int64(ttl)}}}
+}
+
+func stage(path, scope string, generation uint64, value string) *fsmpb.Access {
+	return &fsmpb.Access{Op: &fsmpb.Access_RotateStage{RotateStage: &fsmpb.RotateStage{
+		Path: path, Scope: scope, Generation: generation, Sealed: []byte("sealed " + value), Size: uint64(len(value)),
+	}}}
+}
+
+func commit(path, scope string, generation, version uint64, grace time.Duration) *fsmpb.Access {
+	return &fsmpb.Access{Op: &fsmpb.Access_RotateCommit{RotateCommit: &fsmpb.RotateCommit{
+		Path: path, Scope: scope, Generation: generation, Version: version, Grace: int64(grace),
+	}}}
+}
+
+func abort(path, scope string, generation uint64) *fsmpb.Access {
+	return &fsmpb.Access{Op: &fsmpb.Access_RotateAbort{RotateAbort: &fsmpb.RotateAbort{Path: path, Scope: scope, Generation: generation}}}
+}
+
+func schedule(path, scope string, period time.Duration) *fsmpb.Access {
+	return &fsmpb.Access{Op: &fsmpb.Access_RotateSchedule{RotateSchedule: &fsmpb.RotateSchedule{Path: path, Scope: scope, Period: int64(period)}}}
+}
+
+func sweep() *fsmpb.Access {
+	return &fsmpb.Access{Op: &fsmpb.Access_Sweep{Sweep: &fsmpb.Sweep{Limit: 100}}}
 }

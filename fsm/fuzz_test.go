@@ -38,6 +38,7 @@ func FuzzApply(f *testing.F) {
 
 func FuzzParse(f *testing.F) {
 	f.Add(mainID, "a/b", agentScope)
+	f.Add(mainID, "812.3", agentScope)
 	f.Fuzz(func(t *testing.T, id, path, scope string) {
 		c, err := ParseCaller(id, td)
 		if err == nil && c.ID != id {
@@ -45,6 +46,9 @@ func FuzzParse(f *testing.F) {
 		}
 		if p, err := ParsePath(path); err == nil && string(p) != path {
 			t.Fatal("a path was changed")
+		}
+		if p, err := ParsePlace(path); err == nil && p.String() != path {
+			t.Fatal("a place was changed")
 		}
 		if s, err := parseFullScope(scope, td); err == nil && s.String() != scope {
 			t.Fatal("a scope was changed")

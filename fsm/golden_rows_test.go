@@ -27,11 +27,35 @@ func goldenRows() map[string]proto.Message {
 				Version: 3, CreatedAt: 2, Size: 7, Digest: id, RequestId: id, Destroyed: true, Labels: map[string]string{"x": "y"},
 			}},
 		},
+		"row_1_head_rotation": &fsmpb.Head{
+			Path: "a/b", Scope: agentScope, Version: 3, CreatedAt: 1, Current: 2, CurrentSince: 6, Generation: 4, Period: 90 * 24 * hour,
+			DueAt: testStart, Overdue: true,
+			Rotation: &fsmpb.Rotation{Holder: mainID, Generation: 4, LeaseUntil: 9, Pending: 3, Base: 2, ByProvisioner: true},
+			Versions: []*fsmpb.VersionMeta{
+				{Version: 1, ExpiresAt: 8, Digest: id, RequestId: id}, {Version: 2, Digest: id, RequestId: id}, {Version: 3, Pending: true, Digest: id, RequestId: id},
+			},
+		},
+		"row_1_log": &fsmpb.ChangeLog{First: 3, Next: 9, Last: &fsmpb.Position{Index: 70, Number: 2}, Trimmed: &fsmpb.Position{Index: 50, Number: 1}},
+		"row_1_change": &fsmpb.Change{
+			Position: &fsmpb.Position{Index: 70, Number: 2}, Time: testStart, Kind: fsmpb.Change_KIND_ROTATE, Path: "a/b", Scope: agentScope, Version: 3,
+		},
+		"row_1_totals":     &fsmpb.Totals{Overdue: 2},
+		"row_1_expiry":     &fsmpb.Expiry{Kind: fsmpb.Expiry_KIND_GRACE, Key: id, DeletedAt: 5},
 		"row_1_remembered": &fsmpb.Remembered{Record: id, Operation: 2, Digest: id, Result: id, Time: testStart},
 		"row_1_member":     &fsmpb.Members{Members: []*fsmpb.Member{{Id: "n1", Address: "a:1", AuditKey: id, JoinedAt: 1, Removed: true, TokenHash: id}}},
-		"row_1_block":      &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
-		"row_1_posting":    &fsmpb.Posting{Deltas: []uint64{1, 2, 3}},
-		"row_1_directory":  &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
+		"row_1_meta_uses":  &fsmpb.Meta{Format: 1, Index: 9, ValueKeyUses: []*fsmpb.KeyUses{{KeyId: 7, Versions: 3}}},
+		"row_1_head_key": &fsmpb.Head{
+			Path: "a", Version: 1, Versions: []*fsmpb.VersionMeta{{Version: 1, Digest: id, ValueKey: 7}},
+		},
+		"row_1_member_rows": &fsmpb.Members{Members: []*fsmpb.Member{{Id: "n1", JoinedRow: 3, RemovedRow: 4}}},
+		"row_1_keys": &fsmpb.Keys{Keys: []*fsmpb.Key{{
+			Kind: fsmpb.Key_KIND_STORAGE, Id: 7, State: fsmpb.Key_STATE_RETIRED, CreatedAt: 1, ActivatedAt: 2, RetiredAt: 3,
+			Fingerprint: id, Holders: []string{"n1", "n2"}, UnusedBy: []string{"n1"}, RequestId: id,
+		}}},
+		"row_1_reseal":    &fsmpb.Reseal{KeyId: 7, Cursor: id, Clean: 6},
+		"row_1_block":     &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
+		"row_1_posting":   &fsmpb.Posting{Deltas: []uint64{1, 2, 3}},
+		"row_1_directory": &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
 	}
 }
 

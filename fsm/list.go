@@ -22,6 +22,7 @@ type ListQuery struct {
 	After          string // Next of the page before
 	Limit          int
 	IncludeDeleted bool
+	Overdue        bool // only those whose rotation is overdue
 }
 
 // ListPage is a page of metadata in the order of path, then scope; never values.
@@ -161,7 +162,7 @@ func (l lister) secret(p position) (*fsmpb.Secret, error) {
 		return nil, err
 	}
 	v := r.version(0)
-	if v == nil || r.head.GetDeletedAt() != 0 && !l.q.IncludeDeleted {
+	if v == nil || r.head.GetDeletedAt() != 0 && !l.q.IncludeDeleted || l.q.Overdue && !r.head.GetOverdue() {
 		return nil, nil
 	}
 	return r.secret(v), nil

@@ -24,7 +24,7 @@ type access struct {
 // changed. The entry was validated.
 func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture bool) ([]*fsmpb.Result, []audit.Row) {
 	st.time = max(st.time, e.GetTime())
-	st.index, st.term = index, term
+	st.index, st.term, st.changes = index, term, 0
 	results := make([]*fsmpb.Result, 0, len(e.GetAccesses()))
 	rows := make([]audit.Row, 0, len(e.GetAccesses()))
 	for _, a := range e.GetAccesses() {
@@ -106,6 +106,20 @@ func (x *access) operate() *fsmpb.Result {
 		return x.auditTail(op.AuditTail)
 	case *fsmpb.Access_AuditVerify:
 		return x.auditVerify()
+	case *fsmpb.Access_AuditCheckpoint:
+		return x.auditVerify()
+	case *fsmpb.Access_Watch:
+		return x.watch(op.Watch)
+	case *fsmpb.Access_RotateBegin:
+		return x.rotateBegin(op.RotateBegin)
+	case *fsmpb.Access_RotateStage:
+		return x.rotateStage(op.RotateStage)
+	case *fsmpb.Access_RotateCommit:
+		return x.rotateCommit(op.RotateCommit)
+	case *fsmpb.Access_RotateAbort:
+		return x.rotateAbort(op.RotateAbort)
+	case *fsmpb.Access_RotateSchedule:
+		return x.rotateSchedule(op.RotateSchedule)
 	case *fsmpb.Access_Sweep:
 		return x.sweep(op.Sweep)
 	case *fsmpb.Access_ThrottleSummary:
@@ -125,7 +139,7 @@ func (x *access) operateCluster() *fsmpb.Result {
 	case *fsmpb.Access_Join:
 		return x.join(op.Join)
 	case *fsmpb.Access_KeyRelease:
-		return x.keyRelease()
+		return x.keyRelease(op.KeyRelease)
 	case *fsmpb.Access_MemberPromote:
 		return x.memberPromote(op.MemberPromote)
 	case *fsmpb.Access_MemberRemove:
@@ -146,6 +160,24 @@ func (x *access) operateCluster() *fsmpb.Result {
 		return x.unblock(op.Unblock)
 	case *fsmpb.Access_BlockList:
 		return x.blockList()
+	}
+	return x.operateKeys()
+}
+
+func (x *access) operateKeys() *fsmpb.Result {
+	switch op := x.a.GetOp().(type) {
+	case *fsmpb.Access_KeyAdd:
+		return x.keyAdd(op.KeyAdd)
+	case *fsmpb.Access_KeyDurable:
+		return x.keyDurable(op.KeyDurable)
+	case *fsmpb.Access_KeyActivate:
+		return x.keyActivate(op.KeyActivate)
+	case *fsmpb.Access_KeyRewrap:
+		return x.keyRewrap(op.KeyRewrap)
+	case *fsmpb.Access_KeyUse:
+		return x.keyUse(op.KeyUse)
+	case *fsmpb.Access_KeysGet:
+		return x.keySet(x.st.keys.GetKeys()...)
 	}
 	return invalid()
 }

@@ -13,12 +13,14 @@ func (x *access) delete(op *fsmpb.Delete) *fsmpb.Result {
 		return notFound()
 	}
 	r.head.DeletedAt = x.st.time
+	x.disarm(r)
 	x.save(r)
 	x.forgetSibling(r.scope, r.path)
 	x.expire(x.st.time+x.limits.GetUndeleteWindow(), &fsmpb.Expiry{
 		Kind: fsmpb.Expiry_KIND_DELETED, Key: r.key, DeletedAt: r.head.GetDeletedAt(),
 	})
-	x.version = r.head.GetVersion()
+	x.version = r.current()
+	x.note(r, fsmpb.Change_KIND_DELETE, x.version)
 	return x.remember(r, x.written(r, x.version))
 }
 

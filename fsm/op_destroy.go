@@ -20,14 +20,25 @@ func (x *access) destroy(op *fsmpb.Destroy) *fsmpb.Result {
 		case v.GetDestroyed():
 			return gone()
 		}
-		x.dropVersion(r, v)
-		if r.present() {
-			x.save(r)
-			return x.remember(r, x.written(r, op.GetVersion()))
-		}
-		x.charge(r.scope, -1, 0)
-		x.unlist(r.scope, r.path)
+		x.destroyVersion(r, v)
+	} else {
+		x.purge(r)
 	}
-	x.purge(r)
+	x.note(r, fsmpb.Change_KIND_DESTROY, op.GetVersion())
 	return x.remember(r, x.written(r, op.GetVersion()))
+}
+
+// destroyVersion drops one version; with the last one the record goes.
+func (x *access) destroyVersion(r *record, v *fsmpb.VersionMeta) {
+	x.dropVersion(r, v)
+	if v.GetVersion() == r.head.GetRotation().GetPending() {
+		r.head.Rotation = nil
+	}
+	if r.present() {
+		x.save(r)
+		return
+	}
+	x.charge(r.scope, -1, 0)
+	x.unlist(r.scope, r.path)
+	x.purge(r)
 }

@@ -17,7 +17,10 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 	}
 	x.version = op.GetVersion()
 	v := r.version(op.GetVersion())
-	if r.head.GetDeletedAt() != 0 || v == nil || v.GetDestroyed() {
+	if r.head.GetDeletedAt() != 0 || v == nil || v.GetDestroyed() || x.ended(v) {
+		return notFound()
+	}
+	if v.GetPending() && r.head.GetRotation().GetHolder() != x.caller.ID {
 		return notFound()
 	}
 	x.version = v.GetVersion()

@@ -1,8 +1,6 @@
 package fsm
 
 import (
-	"crypto/sha256"
-
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
@@ -39,7 +37,7 @@ func (x *access) checkPut(op *fsmpb.Put, r *record) *fsmpb.Result {
 	if op.ExpectedVersion != nil {
 		live := uint64(0)
 		if r.live() {
-			live = r.head.GetVersion()
+			live = r.current()
 		}
 		if op.GetExpectedVersion() != live {
 			x.version = live
@@ -76,25 +74,19 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 	if r.head == nil {
 		r.head = &fsmpb.Head{Path: r.path, Scope: r.scope.String(), CreatedAt: x.st.time}
 	}
-	digest := sha256.Sum256(op.GetSealed())
-	r.head.Version++
-	r.head.Versions = append(r.head.Versions, &fsmpb.VersionMeta{
-		Version: r.head.Version, CreatedAt: x.st.time, Size: op.GetSize(), Digest: digest[:],
-		RequestId: x.a.GetRequestId(), Labels: op.GetLabels(),
-	})
+	x.addVersion(r, op.GetSealed(), op.GetSize(), op.GetLabels())
 	r.head.ByProvisioner = x.caller.Class == ClassProvisioner
-	x.t.set(tableValue, r.valueKey(r.head.Version), &fsmpb.Value{Sealed: op.GetSealed()})
-	added := int64(0)
+	if op.Rotation != nil {
+		r.head.Period = op.GetRotation()
+	}
+	x.setCurrent(r, r.head.Version)
 	if fresh {
-		added = 1
+		x.charge(r.scope, 1, 0)
 		x.enlist(r.scope, r.path)
 	}
-	x.charge(r.scope, added, int64(op.GetSize()))
-	for uint64(len(r.head.Versions)) > x.limits.GetVersionsKept() {
-		x.dropVersion(r, r.head.Versions[0])
-		r.head.Versions = r.head.Versions[1:]
-	}
+	x.prune(r)
 	x.save(r)
+	x.note(r, fsmpb.Change_KIND_PUT, r.head.Version)
 	x.rememberSibling(r.scope, r.path)
 }
 

@@ -10,7 +10,8 @@ import (
 const maxSweep = 1000
 
 // sweep ends what time has ended, the oldest first, up to the limit: remembered
-// requests, deleted records past their window, tokens.
+// requests, deleted records past their window, tokens, the grace of versions that
+// were rotated away, the time until a rotation is due.
 func (x *access) sweep(op *fsmpb.Sweep) *fsmpb.Result {
 	var due [][]byte
 	more := false
@@ -54,16 +55,17 @@ func (x *access) end(e *fsmpb.Expiry) bool {
 	case fsmpb.Expiry_KIND_TOKEN:
 		x.dropToken(e.GetKey())
 	case fsmpb.Expiry_KIND_DELETED:
-		var h fsmpb.Head
-		if !x.t.get(tableHead, e.GetKey(), &h) || h.GetDeletedAt() != e.GetDeletedAt() {
+		r := x.recordOf(e.GetKey())
+		if r == nil || r.head.GetDeletedAt() != e.GetDeletedAt() {
 			return false
 		}
-		s, err := parseFullScope(h.GetScope(), x.st.trustDomain)
-		if err != nil {
-			return false
-		}
-		x.purge(&record{key: e.GetKey(), scope: s, path: h.GetPath(), head: &h})
+		x.purge(r)
+		x.note(r, fsmpb.Change_KIND_DESTROY, 0)
 		return true
+	case fsmpb.Expiry_KIND_ROTATION:
+		x.fallDue(e.GetKey())
+	case fsmpb.Expiry_KIND_GRACE:
+		return x.endGrace(e.GetKey())
 	}
 	return false
 }

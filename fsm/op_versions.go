@@ -12,7 +12,8 @@ func (x *access) versions(op *fsmpb.Versions) *fsmpb.Result {
 	for _, v := range r.head.GetVersions() {
 		list.Versions = append(list.Versions, &fsmpb.VersionInfo{
 			Version: v.GetVersion(), CreatedAt: v.GetCreatedAt(), Size: v.GetSize(),
-			Deleted: r.head.GetDeletedAt() != 0, Destroyed: v.GetDestroyed(),
+			Deleted: r.head.GetDeletedAt() != 0, Destroyed: v.GetDestroyed() || x.ended(v),
+			Pending: v.GetPending(), Current: v.GetVersion() == r.current() && !v.GetDestroyed(), ExpiresAt: v.GetExpiresAt(),
 		})
 	}
 	res := granted()

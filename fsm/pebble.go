@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
@@ -32,10 +33,14 @@ func openPebble(dir string, log *slog.Logger, readOnly bool) (*pebble.DB, error)
 		},
 		ReadOnly: readOnly, ErrorIfNotExists: readOnly,
 	})
-	if err != nil {
+	if err == nil {
+		return db, nil
+	}
+	var errno syscall.Errno // the file system's: full, locked, not permitted
+	if errors.As(err, &errno) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return db, nil
+	return nil, fmt.Errorf("%w: open: %w", ErrCorrupt, err)
 }
 
 // codec seals rows: a row opens only in its cluster, under its key.

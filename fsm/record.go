@@ -1,10 +1,12 @@
 package fsm
 
 import (
+	"crypto/sha256"
 	"encoding/binary"
 	"slices"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
 )
 
 // record is a path in a scope, with its head as it stands.
@@ -22,6 +24,19 @@ func (x *access) record(s Scope, path string) *record {
 		r.head = &h
 	}
 	return r
+}
+
+// recordOf is the record of a head's row; nil where there is none.
+func (x *access) recordOf(key []byte) *record {
+	var h fsmpb.Head
+	if !x.t.get(tableHead, key, &h) {
+		return nil
+	}
+	s, err := parseFullScope(h.GetScope(), x.st.trustDomain)
+	if err != nil {
+		return nil
+	}
+	return &record{key: key, scope: s, path: h.GetPath(), head: &h}
 }
 
 // present: there is a version that is not destroyed.
@@ -43,10 +58,10 @@ func (r *record) live() bool {
 	return v != nil && !v.GetDestroyed()
 }
 
-// version is the meta of a version, 0 the latest; nil where it is not kept.
+// version is the meta of a version, 0 the current one; nil where it is not kept.
 func (r *record) version(n uint64) *fsmpb.VersionMeta {
 	if n == 0 {
-		n = r.head.GetVersion()
+		n = r.current()
 	}
 	i, found := slices.BinarySearchFunc(r.head.GetVersions(), n, func(v *fsmpb.VersionMeta, n uint64) int {
 		switch {
@@ -63,11 +78,71 @@ func (r *record) version(n uint64) *fsmpb.VersionMeta {
 	return r.head.GetVersions()[i]
 }
 
+// current is the number of the version that a get reads: the latest one, unless a
+// rotation made that and it is pending or was given up.
+func (r *record) current() uint64 {
+	if n := r.head.GetCurrent(); n != 0 {
+		return n
+	}
+	return r.head.GetVersion()
+}
+
+// setCurrent makes a version the one that a get reads, from now on.
+func (x *access) setCurrent(r *record, version uint64) {
+	r.head.Current, r.head.CurrentSince = version, x.st.time
+	if version == r.head.GetVersion() {
+		r.head.Current = 0
+	}
+	x.arm(r)
+}
+
+// ended: the time of a version's grace is over.
+func (x *access) ended(v *fsmpb.VersionMeta) bool {
+	return v.GetExpiresAt() != 0 && v.GetExpiresAt() <= x.st.time
+}
+
+// prune drops the oldest versions that are more than the limit, but never the
+// current one, a pending one, or the one that the last rotation replaced, while its
+// grace lasts.
+func (x *access) prune(r *record) {
+	previous := uint64(0)
+	for _, v := range r.head.GetVersions() {
+		if v.GetExpiresAt() != 0 && !x.ended(v) {
+			previous = v.GetVersion()
+		}
+	}
+	for i := 0; i < len(r.head.Versions) && uint64(len(r.head.Versions)) > x.limits.GetVersionsKept(); {
+		v := r.head.Versions[i]
+		if n := v.GetVersion(); n == r.current() || n == r.head.GetRotation().GetPending() || n == previous {
+			i++
+			continue
+		}
+		x.dropVersion(r, v)
+		r.head.Versions = slices.Delete(r.head.Versions, i, i+1)
+	}
+}
+
 func (r *record) valueKey(version uint64) []byte {
 	return binary.BigEndian.AppendUint64(slices.Clone(r.key), version)
 }
 
 func (x *access) save(r *record) { x.t.set(tableHead, r.key, r.head) }
+
+// addVersion gives the record its next version; its bytes are charged.
+func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[string]string) *fsmpb.VersionMeta {
+	digest := sha256.Sum256(sealed)
+	valueKey, _ := seal.ValueKeyID(sealed)
+	r.head.Version++
+	v := &fsmpb.VersionMeta{
+		Version: r.head.Version, CreatedAt: x.st.time, Size: size, Digest: digest[:],
+		RequestId: x.a.GetRequestId(), Labels: labels, ValueKey: valueKey,
+	}
+	r.head.Versions = append(r.head.Versions, v)
+	x.st.use(valueKey, 1)
+	x.t.set(tableValue, r.valueKey(v.Version), &fsmpb.Value{Sealed: sealed})
+	x.charge(r.scope, 0, int64(size))
+	return v
+}
 
 // dropVersion makes a version unreadable: its value row goes, its bytes are given
 // back.
@@ -76,7 +151,8 @@ func (x *access) dropVersion(r *record, v *fsmpb.VersionMeta) {
 		return
 	}
 	x.t.del(tableValue, r.valueKey(v.GetVersion()))
-	v.Destroyed = true
+	v.Destroyed, v.Pending = true, false
+	x.st.use(v.GetValueKey(), -1)
 	x.charge(r.scope, 0, -int64(v.GetSize()))
 }
 
@@ -87,7 +163,9 @@ func (x *access) purge(r *record) {
 	for _, v := range r.head.GetVersions() {
 		x.dropVersion(r, v)
 	}
+	x.disarm(r)
 	r.head.Versions, r.head.DeletedAt, r.head.ByProvisioner = nil, 0, false
+	r.head.Current, r.head.Rotation, r.head.Period = 0, nil, 0
 	x.save(r)
 	if was {
 		x.charge(r.scope, -1, 0)
@@ -102,5 +180,6 @@ func (r *record) secret(v *fsmpb.VersionMeta) *fsmpb.Secret {
 		Path: r.path, Scope: r.scope.String(), Version: v.GetVersion(), Digest: v.GetDigest(), RequestId: v.GetRequestId(),
 		CreatedAt: v.GetCreatedAt(), Labels: v.GetLabels(), DeletedAt: r.head.GetDeletedAt(),
 		ByProvisioner: r.head.GetByProvisioner(), Size: v.GetSize(),
+		Rotation: r.head.GetPeriod(), RotationDue: r.head.GetDueAt(), Overdue: r.head.GetOverdue(),
 	}
 }

@@ -20,7 +20,8 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 	version := rapid.Uint64Range(0, 4).Draw(t, "version")
 	pinned := rapid.SampledFrom([]string{"", scope}).Draw(t, "pinned")
 	var a *fsmpb.Access
-	switch rapid.IntRange(0, 11).Draw(t, "op") {
+	generation := rapid.Uint64Range(0, 3).Draw(t, "generation")
+	switch rapid.IntRange(0, 19).Draw(t, "op") {
 	case 0, 1, 2:
 		a = put(path, scope, fmt.Sprint("v", version))
 		if rapid.Bool().Draw(t, "cas") {
@@ -41,6 +42,23 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 	case 10:
 		a = &fsmpb.Access{Op: &fsmpb.Access_Sweep{Sweep: &fsmpb.Sweep{Limit: 3}}}
 		caller = nodeID
+	case 11, 12:
+		a = begin(path, scope, time.Minute)
+		a.GetRotateBegin().Generation = generation
+	case 13, 14:
+		a = stage(path, scope, generation, fmt.Sprint("staged", version))
+	case 15:
+		a = commit(path, scope, generation, version+1, time.Hour)
+	case 16:
+		a = abort(path, scope, generation)
+	case 17:
+		a = schedule(path, scope, 14*time.Hour)
+	case 18:
+		a = rapid.SampledFrom([]*fsmpb.Access{
+			durable(value, uint32(version)+1, printA), activate(value, uint32(version)+1), keyUse(uint32(version)+1, version > 2),
+			keyAdd(value, uint32(version)+1), keyAdd(storage, uint32(version)+1),
+		}).Draw(t, "key")
+		caller = rapid.SampledFrom([]string{nodeID, operID}).Draw(t, "who")
 	default:
 		a = &fsmpb.Access{Op: &fsmpb.Access_Block{Block: &fsmpb.Block{Subject: "agent/acme/other"}}}
 		caller = operID
@@ -155,6 +173,17 @@ func compareStores(rt *rapid.T, t *testing.T, a, b *Store) {
 	for i := range la.Secrets {
 		if !proto.Equal(la.Secrets[i], lb.Secrets[i]) {
 			rt.Fatal("the listings differ")
+		}
+	}
+	changes := ChangeQuery{Scopes: q.Scopes, Upto: a.AppliedIndex(), Limit: 1000}
+	ca, err1 := a.Changes(t.Context(), changes)
+	cb, err2 := b.Changes(t.Context(), changes)
+	if err1 != nil || err2 != nil || len(ca.Changes) != len(cb.Changes) || a.Overdue() != b.Overdue() {
+		rt.Fatal("the changes differ", err1, err2)
+	}
+	for i := range ca.Changes {
+		if !proto.Equal(ca.Changes[i], cb.Changes[i]) {
+			rt.Fatal("the changes differ")
 		}
 	}
 }

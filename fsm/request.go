@@ -32,7 +32,7 @@ func (x *access) remembered(r *record) *fsmpb.Result {
 	if proto.Unmarshal(old.GetResult(), &first) != nil {
 		return outcome(fsmpb.Outcome_OUTCOME_MISMATCH)
 	}
-	x.version = first.GetWritten().GetVersion()
+	x.version = first.GetWritten().GetVersion() + first.GetRotation().GetPending() // one of them
 	return &fsmpb.Result{Outcome: fsmpb.Outcome_OUTCOME_REPLAYED, Value: first.GetValue()}
 }
 
@@ -52,7 +52,10 @@ func (x *access) remember(r *record, res *fsmpb.Result) *fsmpb.Result {
 
 // expire queues something for the sweep at that time.
 func (x *access) expire(at int64, e *fsmpb.Expiry) {
+	x.t.set(tableExpiry, x.expiryKey(at, e), e)
+}
+
+func (x *access) expiryKey(at int64, e *fsmpb.Expiry) []byte {
 	key := binary.BigEndian.AppendUint64(nil, uint64(at))
-	key = append(key, x.t.opaque("expiry", string(e.GetKey()), e.GetKind().String())[:8]...)
-	x.t.set(tableExpiry, key, e)
+	return append(key, x.t.opaque("expiry", string(e.GetKey()), e.GetKind().String())[:8]...)
 }

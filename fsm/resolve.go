@@ -11,7 +11,7 @@ func (x *access) resolve(path, scope string) (*record, *fsmpb.Result) {
 		if err != nil {
 			return nil, invalid()
 		}
-		if !maySee(x.caller, s) {
+		if !MaySee(x.caller, s) {
 			return nil, denied()
 		}
 		x.scope = scope

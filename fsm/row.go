@@ -44,6 +44,18 @@ func target(a *fsmpb.Access) (path, scope string) {
 		return op.Describe.GetPath(), op.Describe.GetScope()
 	case *fsmpb.Access_Versions:
 		return op.Versions.GetPath(), op.Versions.GetScope()
+	case *fsmpb.Access_Watch:
+		return op.Watch.GetPath() + op.Watch.GetPrefix(), op.Watch.GetScope() // one of them
+	case *fsmpb.Access_RotateBegin:
+		return op.RotateBegin.GetPath(), op.RotateBegin.GetScope()
+	case *fsmpb.Access_RotateStage:
+		return op.RotateStage.GetPath(), op.RotateStage.GetScope()
+	case *fsmpb.Access_RotateCommit:
+		return op.RotateCommit.GetPath(), op.RotateCommit.GetScope()
+	case *fsmpb.Access_RotateAbort:
+		return op.RotateAbort.GetPath(), op.RotateAbort.GetScope()
+	case *fsmpb.Access_RotateSchedule:
+		return op.RotateSchedule.GetPath(), op.RotateSchedule.GetScope()
 	case *fsmpb.Access_AuditQuery:
 		return op.AuditQuery.GetPath(), ""
 	}

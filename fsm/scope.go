@@ -129,8 +129,8 @@ func mayDestroy(c Caller, s Scope) bool {
 	return mayWrite(c, s)
 }
 
-// maySee: who may see metadata.
-func maySee(c Caller, s Scope) bool {
+// MaySee reports whether the caller may see metadata of the scope.
+func MaySee(c Caller, s Scope) bool {
 	switch c.Class {
 	case ClassAgent:
 		return MayRead(c, s)

@@ -16,20 +16,23 @@ type state struct {
 	index, term   uint64 // of the last entry
 	time          int64  // FSM time, unix nanoseconds
 	size          uint64 // audit rows
+	changes       uint32 // noted by the entry so far
 	marks         []*fsmpb.Mark
 	settings      *fsmpb.Settings
 	members       *fsmpb.Members
 	tokens        *fsmpb.Tokens
 	blocked       *fsmpb.Blocked
 	configuration *fsmpb.Configuration
+	keys          *fsmpb.Keys
+	uses          []*fsmpb.KeyUses
 
-	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked bool
+	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked, dirtyKeys bool
 }
 
 func newState(clusterID [16]byte) *state {
 	return &state{
 		clusterID: clusterID, settings: &fsmpb.Settings{}, members: &fsmpb.Members{}, tokens: &fsmpb.Tokens{},
-		blocked: &fsmpb.Blocked{}, configuration: &fsmpb.Configuration{},
+		blocked: &fsmpb.Blocked{}, configuration: &fsmpb.Configuration{}, keys: &fsmpb.Keys{},
 	}
 }
 

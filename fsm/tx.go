@@ -23,6 +23,10 @@ const (
 	tableRows      table = 'A' // first row index -> fsmpb.RowBlock
 	tablePosting   table = 'I' // opaque(caller or path) + bucket -> fsmpb.Posting
 	tableTile      table = 'T' // level + index -> fsmpb.Tile
+	tableKeys      table = 'k' // one row: fsmpb.Keys
+	tableReseal    table = 'W' // one row, the node's own: fsmpb.Reseal
+	tableLog       table = 'L' // opaque(scope) -> fsmpb.ChangeLog; nothing -> fsmpb.Totals
+	tableChange    table = 'C' // log key + number -> fsmpb.Change
 )
 
 // tx is all that an operation sees of the store: rows by table and key, as they

@@ -160,7 +160,7 @@ func (w *writer) stage(batch *pebble.Batch, key, plaintext []byte) error {
 
 // cacheable leaves out rows that Apply writes and does not read again.
 func cacheable(key string) bool {
-	return !slices.Contains([]table{tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta}, table(key[0]))
+	return !slices.Contains([]table{tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta, tableChange}, table(key[0]))
 }
 
 var _ tx = (*writer)(nil)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"runtime/debug"
 	"sync/atomic"
+	"syscall"
 
 	"github.com/hashicorp/raft"
 	"go.etcd.io/bbolt"
@@ -36,7 +37,7 @@ func walkBolt(path string) error {
 	return whole(path, func() (err error) {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: boltTimeout})
 		if err != nil {
-			return fmt.Errorf("open %s (does another process use this directory?): %w", path, err)
+			return err
 		}
 		defer func() { err = errors.Join(err, db.Close()) }()
 		return db.View(func(tx *bbolt.Tx) error {
@@ -57,6 +58,19 @@ func walkBucket(path string, b *bbolt.Bucket) error {
 		}
 		return nil
 	})
+}
+
+// unreadable says what is in the way of opening a file: another process, the
+// file system, or else damage.
+func unreadable(what string, err error) error {
+	var errno syscall.Errno
+	switch {
+	case errors.Is(err, bbolt.ErrTimeout):
+		return fmt.Errorf("%s: another process uses this directory: %w", what, err)
+	case errors.As(err, &errno), errors.Is(err, ErrLog):
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return fmt.Errorf("%s: %w: %w", what, ErrLog, err)
 }
 
 // sturdyLog turns what its library panics at into ErrLog.
@@ -104,6 +118,9 @@ func (s sturdyLog) DeleteRange(first, last uint64) error {
 
 // advise says what to do about an error of this node's own files.
 func advise(err error) error {
+	if err == nil {
+		return nil
+	}
 	for _, damage := range []error{fsm.ErrCorrupt, fsm.ErrDiverged, ErrLog, ErrSnapshot, ErrGap, ErrRolledBack} {
 		if errors.Is(err, damage) {
 			return fmt.Errorf("%w: "+comeBack, err)

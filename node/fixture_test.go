@@ -196,21 +196,22 @@ func (g *group) voters() {
 
 func (g *group) add(id string) {
 	g.t.Helper()
-	leader := g.leader()
-	results, _, err := leader.Do(g.t.Context(), []*fsmpb.Access{{
+	results, _, err := g.leader().Do(g.t.Context(), []*fsmpb.Access{{
 		Caller: "spiffe://hexr.cloud/hexr/node/" + id, Svid: fsmpb.SVIDKind_SVID_KIND_NONE,
 		Op: &fsmpb.Access_Join{Join: &fsmpb.Join{Address: g.addrs[id], AuditKey: make([]byte, 32)}},
 	}})
 	if err != nil || results[0].GetOutcome() != fsmpb.Outcome_OUTCOME_GRANTED {
 		g.t.Fatal(err, results)
 	}
-	if err := leader.AddNonvoter(g.t.Context(), id, g.addrs[id]); err != nil {
-		g.t.Fatal(err)
-	}
-	g.until(id+" to catch up", func() bool { return g.node(id).Store().AppliedIndex() >= leader.Store().AppliedIndex() })
-	if err := leader.AddVoter(g.t.Context(), id, g.addrs[id]); err != nil {
-		g.t.Fatal(err)
-	}
+	g.changed("add "+id, func(leader *Node) error { return leader.AddNonvoter(g.t.Context(), id, g.addrs[id]) })
+	g.until(id+" to catch up", func() bool { return g.node(id).Store().AppliedIndex() >= g.leader().Store().AppliedIndex() })
+	g.changed("promote "+id, func(leader *Node) error { return leader.AddVoter(g.t.Context(), id, g.addrs[id]) })
+}
+
+// changed makes a change at whoever leads: leadership may move on a busy machine.
+func (g *group) changed(what string, change func(leader *Node) error) {
+	g.t.Helper()
+	g.until(what, func() bool { return change(g.leader()) == nil })
 }
 
 // until waits for a condition, for at most 20 seconds.

@@ -35,7 +35,7 @@ type rawLog interface {
 func openStable(dir string) (*raftboltdb.BoltStore, error) {
 	s, err := openBolt(filepath.Join(dir, raftDir, "stable.db"))
 	if err != nil {
-		return nil, fmt.Errorf("open stable store (does another process use this directory?): %w", err)
+		return nil, unreadable("open stable store", err)
 	}
 	return s, nil
 }
@@ -52,7 +52,7 @@ func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 		file := filepath.Join(dir, raftDir, "log.db")
 		s, err := openBolt(file)
 		if err != nil {
-			return nil, "", fmt.Errorf("open raft log: %w", err)
+			return nil, "", unreadable("open raft log", err)
 		}
 		return sturdyLog{s, file, &atomic.Bool{}}, kind, nil
 	case LogStoreWAL:
@@ -62,11 +62,11 @@ func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 		}
 		s, err := openWAL(path, log)
 		if err != nil {
-			return nil, "", fmt.Errorf("open raft log: %w", err)
+			return nil, "", unreadable("open raft log", err)
 		}
 		return sturdyLog{s, path, &atomic.Bool{}}, kind, nil
 	}
-	return nil, "", fmt.Errorf("%w: %q is unknown, use bolt or wal", ErrLogStore, kind)
+	return nil, "", fmt.Errorf("%w: %s names no log store", ErrLog, kindFile)
 }
 
 // walLog closes the log's meta database too: raft-wal 0.4.0 leaves it open and

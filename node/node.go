@@ -63,6 +63,11 @@ type Node struct {
 // HasState reports whether the directory holds a node: a raft log, a vote or a
 // snapshot.
 func HasState(dir string) (bool, error) {
+	found, err := hasState(dir)
+	return found, advise(err)
+}
+
+func hasState(dir string) (bool, error) {
 	if _, err := logKindOf(dir); err != nil {
 		return false, nilIfMissing(err)
 	}
@@ -168,7 +173,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.stable, err = openStable(n.cfg.Dir); err != nil { // first: its lock tells of another process
 		return err
 	}
-	n.votes = sealedStable{n.stable, n.cfg.Keys, n.halt}
+	n.votes = sealedStable{n.stable, n.cfg.Keys, &sync.Mutex{}, n.halt}
 	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, n.log); err != nil {
 		return err
 	}

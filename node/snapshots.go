@@ -42,9 +42,10 @@ type snapshots struct {
 	damaged     func() // hears that the newest one can't be sent
 	log         *slog.Logger
 
-	mu   sync.Mutex
-	refs map[string]int
-	last int64
+	mu    sync.Mutex
+	refs  map[string]int
+	last  int64
+	seals map[string]SnapshotKey // see sealedWith
 }
 
 func openSnapshots(dir string, c Config) (*snapshots, error) {

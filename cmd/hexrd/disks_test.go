@@ -31,6 +31,15 @@ func (d disks) kill(ids ...string) {
 	}
 }
 
+func (d disks) running(id string) bool {
+	for _, n := range d.c.Nodes(d.t.Context()) {
+		if n.ID == id {
+			return n.State != "exited"
+		}
+	}
+	return false
+}
+
 // backup copies a node's data directory, and returns where to.
 func (d disks) backup(id string) string {
 	d.t.Helper()

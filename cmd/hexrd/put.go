@@ -20,6 +20,7 @@ func newPutCommand() *cobra.Command {
 	var file string
 	var labels []string
 	var expected int64
+	var rotation string
 	cmd := &cobra.Command{
 		Use:   "put PATH",
 		Short: "Write the next version of a secret",
@@ -34,6 +35,9 @@ which other users could see.`,
 			}
 			opts, err := putOptions(labels, expected)
 			if err != nil {
+				return err
+			}
+			if opts.Rotation, err = rotationOf(rotation); err != nil {
 				return err
 			}
 			value, err := readValue(cmd, file)
@@ -56,6 +60,7 @@ which other users could see.`,
 	cmd.Flags().StringVar(&file, "file", "", "file with the value")
 	cmd.Flags().StringArrayVar(&labels, "label", nil, "metadata as NAME=VALUE; not secret; can be repeated")
 	cmd.Flags().Int64Var(&expected, "expected-version", -1, "the version that must be the latest; 0: there is none")
+	cmd.Flags().StringVar(&rotation, "rotation", "", "time between rotations, such as 90d; 0s: no schedule; none: as it was")
 	return cmd
 }
 

@@ -48,7 +48,7 @@ func newGetCommand() *cobra.Command {
 }
 
 func newListCommand() *cobra.Command {
-	var deleted bool
+	var deleted, overdue bool
 	cmd := &cobra.Command{
 		Use: "list [PREFIX]", Short: "List secrets, never their values", Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -63,7 +63,7 @@ func newListCommand() *cobra.Command {
 				}
 				t := o.table("PATH\tVERSION\tCREATED\tSCOPE")
 				for s, err := range c.List(ctx, client.ListOptions{
-					Prefix: strings.Join(args, ""), Scope: scope, PageSize: 1000, IncludeDeleted: deleted,
+					Prefix: strings.Join(args, ""), Scope: scope, PageSize: 1000, IncludeDeleted: deleted, Overdue: overdue,
 				}) {
 					if err != nil {
 						return err
@@ -78,6 +78,7 @@ func newListCommand() *cobra.Command {
 	}
 	addScopeFlags(cmd)
 	cmd.Flags().BoolVar(&deleted, "deleted", false, "also those that can be undeleted")
+	cmd.Flags().BoolVar(&overdue, "overdue", false, "only those whose rotation is overdue")
 	return cmd
 }
 
@@ -98,8 +99,9 @@ func newDescribeCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
-				return o.one(s, "path     %s\nscope    %s\nversion  %d\ncreated  %s\ndeleted  %s\nsize     %d bytes\nlabels   %v",
-					s.GetPath(), s.GetScope(), s.GetVersion(), when(s.GetCreatedAt()), when(s.GetDeletedAt()), s.GetSize(), s.GetMetadata())
+				return o.one(s, "path     %s\nscope    %s\nversion  %d\ncreated  %s\ndeleted  %s\nsize     %d bytes\nlabels   %v\nrotation %s",
+					s.GetPath(), s.GetScope(), s.GetVersion(), when(s.GetCreatedAt()), when(s.GetDeletedAt()), s.GetSize(), s.GetMetadata(),
+					rotationText(s))
 			})
 		},
 	}
@@ -144,6 +146,12 @@ func versionState(v *hexrv1.VersionInfo) string {
 		return "destroyed"
 	case v.GetDeleted():
 		return "deleted"
+	case v.GetPending():
+		return "pending"
+	case v.GetExpiresAt() != nil:
+		return "until " + when(v.GetExpiresAt())
+	case v.GetCurrent():
+		return "current"
 	}
 	return "live"
 }

@@ -56,7 +56,9 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 denied; 5 conflict;
 	root.AddCommand(
 		newPutCommand(), newGetCommand(), newListCommand(), newDeleteCommand(), newUndeleteCommand(), newDestroyCommand(),
 		newDescribeCommand(), newVersionsCommand(), newWhoAmICommand(), newJWTCommand(), newExecCommand(), newImportCommand(),
+		newWatchCommand(), newRotateCommand(),
 		newAuditCommand(), newStatusCommand(), newMembersCommand(), newTokenCommand(), newSettingsCommand(),
+		newKeysCommand(),
 		newBlockCommand(), newUnblockCommand(),
 		newStartCommand(), newJoinCommand(), newLeaveCommand(), newDevCommand(), newVersionCommand(),
 	)
@@ -64,11 +66,12 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 denied; 5 conflict;
 	return root
 }
 
-// blameUsage makes wrong arguments of every verb a usage error.
+// blameUsage makes wrong arguments of every verb a usage error, and flags that
+// don't go together.
 func blameUsage(cmd *cobra.Command) {
 	if check := cmd.Args; check != nil {
 		cmd.Args = func(cmd *cobra.Command, args []string) error {
-			if err := check(cmd, args); err != nil {
+			if err := errors.Join(check(cmd, args), cmd.ValidateFlagGroups()); err != nil {
 				return usageError(err)
 			}
 			return nil

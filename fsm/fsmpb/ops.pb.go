@@ -27,6 +27,7 @@ type Bootstrap struct {
 	TrustDomain   string                 `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
 	Settings      *Settings              `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
 	Member        *Member                `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	Keys          []*KeyReport           `protobuf:"bytes,30,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -78,6 +79,13 @@ func (x *Bootstrap) GetSettings() *Settings {
 func (x *Bootstrap) GetMember() *Member {
 	if x != nil {
 		return x.Member
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetKeys() []*KeyReport {
+	if x != nil {
+		return x.Keys
 	}
 	return nil
 }
@@ -152,6 +160,7 @@ type Put struct {
 	Size            uint64                 `protobuf:"varint,4,opt,name=size,proto3" json:"size,omitempty"`                                                    // bytes of the plaintext
 	ExpectedVersion *uint64                `protobuf:"varint,5,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"` // 0: no live version
 	Labels          map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	Rotation        *int64                 `protobuf:"varint,20,opt,name=rotation,proto3,oneof" json:"rotation,omitempty"` // nanoseconds between rotations; 0: no schedule; unset: as it was
 	unknownFields   protoimpl.UnknownFields
 	sizeCache       protoimpl.SizeCache
 }
@@ -226,6 +235,13 @@ func (x *Put) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *Put) GetRotation() int64 {
+	if x != nil && x.Rotation != nil {
+		return *x.Rotation
+	}
+	return 0
 }
 
 // List grants the entry node to list what the caller may see.
@@ -884,9 +900,12 @@ func (x *Join) GetTokenHash() []byte {
 	return nil
 }
 
-// KeyRelease records that the keyring is handed to the calling node.
+// KeyRelease records that the keyring, or one key of it, is handed to the
+// calling node.
 type KeyRelease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"` // unspecified: the whole keyring
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +940,480 @@ func (*KeyRelease) Descriptor() ([]byte, []int) {
 	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{16}
 }
 
+func (x *KeyRelease) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyRelease) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+// KeyAdd begins a rotation: the leader makes a key of that ID, and every member
+// gets it.
+type KeyAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyAdd) Reset() {
+	*x = KeyAdd{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyAdd) ProtoMessage() {}
+
+func (x *KeyAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyAdd.ProtoReflect.Descriptor instead.
+func (*KeyAdd) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeyAdd) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyAdd) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+// KeyDurable says that the calling node holds these keys durably. The first
+// report of a pending key decides what key it is.
+type KeyDurable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*KeyReport           `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyDurable) Reset() {
+	*x = KeyDurable{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyDurable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyDurable) ProtoMessage() {}
+
+func (x *KeyDurable) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyDurable.ProtoReflect.Descriptor instead.
+func (*KeyDurable) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *KeyDurable) GetKeys() []*KeyReport {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type KeyReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Fingerprint   []byte                 `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // 32 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyReport) Reset() {
+	*x = KeyReport{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyReport) ProtoMessage() {}
+
+func (x *KeyReport) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyReport.ProtoReflect.Descriptor instead.
+func (*KeyReport) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KeyReport) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyReport) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyReport) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+// KeyActivate makes a pending key that every member holds the one that seals.
+type KeyActivate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyActivate) Reset() {
+	*x = KeyActivate{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyActivate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyActivate) ProtoMessage() {}
+
+func (x *KeyActivate) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyActivate.ProtoReflect.Descriptor instead.
+func (*KeyActivate) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *KeyActivate) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyActivate) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+// KeyRewrap puts versions' data keys under the active value key.
+type KeyRewrap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Items         []*Rewrap              `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRewrap) Reset() {
+	*x = KeyRewrap{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRewrap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRewrap) ProtoMessage() {}
+
+func (x *KeyRewrap) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRewrap.ProtoReflect.Descriptor instead.
+func (*KeyRewrap) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *KeyRewrap) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyRewrap) GetItems() []*Rewrap {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type Rewrap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Record        []byte                 `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"` // record key
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`   // of the sealed value as it must be
+	Wrapped       []byte                 `protobuf:"bytes,4,opt,name=wrapped,proto3" json:"wrapped,omitempty"` // the data key under key_id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rewrap) Reset() {
+	*x = Rewrap{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rewrap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rewrap) ProtoMessage() {}
+
+func (x *Rewrap) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rewrap.ProtoReflect.Descriptor instead.
+func (*Rewrap) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Rewrap) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Rewrap) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Rewrap) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Rewrap) GetWrapped() []byte {
+	if x != nil {
+		return x.Wrapped
+	}
+	return nil
+}
+
+// KeyUse says whether the calling node has anything sealed with a storage key.
+type KeyUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Used          bool                   `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyUse) Reset() {
+	*x = KeyUse{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyUse) ProtoMessage() {}
+
+func (x *KeyUse) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyUse.ProtoReflect.Descriptor instead.
+func (*KeyUse) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *KeyUse) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyUse) GetUsed() bool {
+	if x != nil {
+		return x.Used
+	}
+	return false
+}
+
+type KeysGet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysGet) Reset() {
+	*x = KeysGet{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysGet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysGet) ProtoMessage() {}
+
+func (x *KeysGet) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysGet.ProtoReflect.Descriptor instead.
+func (*KeysGet) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{24}
+}
+
+// AuditCheckpoint asks for a checkpoint that a majority signs.
+type AuditCheckpoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditCheckpoint) Reset() {
+	*x = AuditCheckpoint{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditCheckpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditCheckpoint) ProtoMessage() {}
+
+func (x *AuditCheckpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditCheckpoint.ProtoReflect.Descriptor instead.
+func (*AuditCheckpoint) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{25}
+}
+
 type MemberPromote struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -930,7 +1423,7 @@ type MemberPromote struct {
 
 func (x *MemberPromote) Reset() {
 	*x = MemberPromote{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1435,7 @@ func (x *MemberPromote) String() string {
 func (*MemberPromote) ProtoMessage() {}
 
 func (x *MemberPromote) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1448,7 @@ func (x *MemberPromote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberPromote.ProtoReflect.Descriptor instead.
 func (*MemberPromote) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MemberPromote) GetNodeId() string {
@@ -974,7 +1467,7 @@ type MemberRemove struct {
 
 func (x *MemberRemove) Reset() {
 	*x = MemberRemove{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1479,7 @@ func (x *MemberRemove) String() string {
 func (*MemberRemove) ProtoMessage() {}
 
 func (x *MemberRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1492,7 @@ func (x *MemberRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberRemove.ProtoReflect.Descriptor instead.
 func (*MemberRemove) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MemberRemove) GetNodeId() string {
@@ -1018,7 +1511,7 @@ type MemberTransfer struct {
 
 func (x *MemberTransfer) Reset() {
 	*x = MemberTransfer{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1523,7 @@ func (x *MemberTransfer) String() string {
 func (*MemberTransfer) ProtoMessage() {}
 
 func (x *MemberTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1536,7 @@ func (x *MemberTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberTransfer.ProtoReflect.Descriptor instead.
 func (*MemberTransfer) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MemberTransfer) GetNodeId() string {
@@ -1062,7 +1555,7 @@ type MemberLeave struct {
 
 func (x *MemberLeave) Reset() {
 	*x = MemberLeave{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1567,7 @@ func (x *MemberLeave) String() string {
 func (*MemberLeave) ProtoMessage() {}
 
 func (x *MemberLeave) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1580,7 @@ func (x *MemberLeave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLeave.ProtoReflect.Descriptor instead.
 func (*MemberLeave) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{29}
 }
 
 // MemberAnnounce says that the calling node has a new address.
@@ -1100,7 +1593,7 @@ type MemberAnnounce struct {
 
 func (x *MemberAnnounce) Reset() {
 	*x = MemberAnnounce{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1605,7 @@ func (x *MemberAnnounce) String() string {
 func (*MemberAnnounce) ProtoMessage() {}
 
 func (x *MemberAnnounce) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1618,7 @@ func (x *MemberAnnounce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberAnnounce.ProtoReflect.Descriptor instead.
 func (*MemberAnnounce) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MemberAnnounce) GetAddress() string {
@@ -1143,7 +1636,7 @@ type SettingsGet struct {
 
 func (x *SettingsGet) Reset() {
 	*x = SettingsGet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1648,7 @@ func (x *SettingsGet) String() string {
 func (*SettingsGet) ProtoMessage() {}
 
 func (x *SettingsGet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1661,7 @@ func (x *SettingsGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsGet.ProtoReflect.Descriptor instead.
 func (*SettingsGet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{31}
 }
 
 type SettingsSet struct {
@@ -1181,7 +1674,7 @@ type SettingsSet struct {
 
 func (x *SettingsSet) Reset() {
 	*x = SettingsSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1686,7 @@ func (x *SettingsSet) String() string {
 func (*SettingsSet) ProtoMessage() {}
 
 func (x *SettingsSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1699,7 @@ func (x *SettingsSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsSet.ProtoReflect.Descriptor instead.
 func (*SettingsSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SettingsSet) GetName() string {
@@ -1234,7 +1727,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1739,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1752,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Block) GetSubject() string {
@@ -1278,7 +1771,7 @@ type Unblock struct {
 
 func (x *Unblock) Reset() {
 	*x = Unblock{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1783,7 @@ func (x *Unblock) String() string {
 func (*Unblock) ProtoMessage() {}
 
 func (x *Unblock) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1796,7 @@ func (x *Unblock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
 func (*Unblock) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{25}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Unblock) GetSubject() string {
@@ -1321,7 +1814,7 @@ type BlockList struct {
 
 func (x *BlockList) Reset() {
 	*x = BlockList{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1826,7 @@ func (x *BlockList) String() string {
 func (*BlockList) ProtoMessage() {}
 
 func (x *BlockList) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1839,7 @@ func (x *BlockList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockList.ProtoReflect.Descriptor instead.
 func (*BlockList) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{26}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{35}
 }
 
 // Sweep destroys up to limit things that time has ended.
@@ -1359,7 +1852,7 @@ type Sweep struct {
 
 func (x *Sweep) Reset() {
 	*x = Sweep{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1864,7 @@ func (x *Sweep) String() string {
 func (*Sweep) ProtoMessage() {}
 
 func (x *Sweep) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1877,7 @@ func (x *Sweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sweep.ProtoReflect.Descriptor instead.
 func (*Sweep) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{27}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Sweep) GetLimit() uint32 {
@@ -1405,7 +1898,7 @@ type ThrottleSummary struct {
 
 func (x *ThrottleSummary) Reset() {
 	*x = ThrottleSummary{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1910,7 @@ func (x *ThrottleSummary) String() string {
 func (*ThrottleSummary) ProtoMessage() {}
 
 func (x *ThrottleSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1923,7 @@ func (x *ThrottleSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThrottleSummary.ProtoReflect.Descriptor instead.
 func (*ThrottleSummary) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{28}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ThrottleSummary) GetSubject() string {
@@ -1443,6 +1936,598 @@ func (x *ThrottleSummary) GetSubject() string {
 func (x *ThrottleSummary) GetCount() uint64 {
 	if x != nil {
 		return x.Count
+	}
+	return 0
+}
+
+// Watch grants the entry node to show what changes in the scopes that the caller
+// may see, from here on.
+type Watch struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // of paths; or path
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"` // empty: all scopes that the caller reads (agents only)
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Watch) Reset() {
+	*x = Watch{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Watch) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Watch) ProtoMessage() {}
+
+func (x *Watch) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Watch.ProtoReflect.Descriptor instead.
+func (*Watch) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *Watch) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *Watch) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Watch) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+// RotateBegin takes the lease of a record's rotation, or with a generation keeps
+// it for longer.
+type RotateBegin struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Ttl           int64                  `protobuf:"varint,3,opt,name=ttl,proto3" json:"ttl,omitempty"`               // nanoseconds
+	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"` // 0: take the lease
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateBegin) Reset() {
+	*x = RotateBegin{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateBegin) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateBegin) ProtoMessage() {}
+
+func (x *RotateBegin) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateBegin.ProtoReflect.Descriptor instead.
+func (*RotateBegin) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RotateBegin) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateBegin) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateBegin) GetTtl() int64 {
+	if x != nil {
+		return x.Ttl
+	}
+	return 0
+}
+
+func (x *RotateBegin) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+// RotateStage makes the pending version, in place of one that was there.
+type RotateStage struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Sealed        []byte                 `protobuf:"bytes,4,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	Size          uint64                 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	Labels        map[string]string      `protobuf:"bytes,6,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // none: those of the current version
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateStage) Reset() {
+	*x = RotateStage{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateStage) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateStage) ProtoMessage() {}
+
+func (x *RotateStage) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateStage.ProtoReflect.Descriptor instead.
+func (*RotateStage) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RotateStage) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateStage) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateStage) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateStage) GetSealed() []byte {
+	if x != nil {
+		return x.Sealed
+	}
+	return nil
+}
+
+func (x *RotateStage) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *RotateStage) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+// RotateCommit makes the pending version the current one.
+type RotateCommit struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Version       uint64                 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"` // the pending one
+	Grace         int64                  `protobuf:"varint,5,opt,name=grace,proto3" json:"grace,omitempty"`     // nanoseconds that the previous one stays readable
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCommit) Reset() {
+	*x = RotateCommit{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCommit) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCommit) ProtoMessage() {}
+
+func (x *RotateCommit) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCommit.ProtoReflect.Descriptor instead.
+func (*RotateCommit) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *RotateCommit) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateCommit) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateCommit) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateCommit) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RotateCommit) GetGrace() int64 {
+	if x != nil {
+		return x.Grace
+	}
+	return 0
+}
+
+// RotateAbort destroys the pending version and gives the lease back.
+type RotateAbort struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAbort) Reset() {
+	*x = RotateAbort{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAbort) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAbort) ProtoMessage() {}
+
+func (x *RotateAbort) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAbort.ProtoReflect.Descriptor instead.
+func (*RotateAbort) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *RotateAbort) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateAbort) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateAbort) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type RotateSchedule struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Period        int64                  `protobuf:"varint,3,opt,name=period,proto3" json:"period,omitempty"` // nanoseconds; 0: none
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateSchedule) Reset() {
+	*x = RotateSchedule{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateSchedule) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateSchedule) ProtoMessage() {}
+
+func (x *RotateSchedule) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateSchedule.ProtoReflect.Descriptor instead.
+func (*RotateSchedule) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RotateSchedule) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateSchedule) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateSchedule) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+type WatchGrant struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Scopes        []string               `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"` // which scopes are watched
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchGrant) Reset() {
+	*x = WatchGrant{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchGrant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchGrant) ProtoMessage() {}
+
+func (x *WatchGrant) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchGrant.ProtoReflect.Descriptor instead.
+func (*WatchGrant) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *WatchGrant) GetScopes() []string {
+	if x != nil {
+		return x.Scopes
+	}
+	return nil
+}
+
+// RotationState is where a record's rotation stands.
+type RotationState struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"` // of the rotation that the caller has the lease of
+	Current       uint64                 `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	Pending       uint64                 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"` // 0: none
+	LeaseUntil    int64                  `protobuf:"varint,6,opt,name=lease_until,json=leaseUntil,proto3" json:"lease_until,omitempty"`
+	Resumed       bool                   `protobuf:"varint,7,opt,name=resumed,proto3" json:"resumed,omitempty"`                                  // the pending version is another rotator's, that went away
+	Previous      uint64                 `protobuf:"varint,8,opt,name=previous,proto3" json:"previous,omitempty"`                                // commit: what was current
+	PreviousUntil int64                  `protobuf:"varint,9,opt,name=previous_until,json=previousUntil,proto3" json:"previous_until,omitempty"` // commit: it is readable until then
+	Held          bool                   `protobuf:"varint,10,opt,name=held,proto3" json:"held,omitempty"`                                       // of a conflict: another rotator has the lease
+	Period        int64                  `protobuf:"varint,11,opt,name=period,proto3" json:"period,omitempty"`                                   // schedule
+	DueAt         int64                  `protobuf:"varint,12,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotationState) Reset() {
+	*x = RotationState{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotationState) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotationState) ProtoMessage() {}
+
+func (x *RotationState) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotationState.ProtoReflect.Descriptor instead.
+func (*RotationState) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RotationState) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotationState) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotationState) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotationState) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *RotationState) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *RotationState) GetLeaseUntil() int64 {
+	if x != nil {
+		return x.LeaseUntil
+	}
+	return 0
+}
+
+func (x *RotationState) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *RotationState) GetPrevious() uint64 {
+	if x != nil {
+		return x.Previous
+	}
+	return 0
+}
+
+func (x *RotationState) GetPreviousUntil() int64 {
+	if x != nil {
+		return x.PreviousUntil
+	}
+	return 0
+}
+
+func (x *RotationState) GetHeld() bool {
+	if x != nil {
+		return x.Held
+	}
+	return false
+}
+
+func (x *RotationState) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+func (x *RotationState) GetDueAt() int64 {
+	if x != nil {
+		return x.DueAt
 	}
 	return 0
 }
@@ -1460,13 +2545,16 @@ type Secret struct {
 	DeletedAt     int64                  `protobuf:"varint,9,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"` // describe of a deleted secret
 	ByProvisioner bool                   `protobuf:"varint,10,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"`
 	Size          uint64                 `protobuf:"varint,11,opt,name=size,proto3" json:"size,omitempty"`
+	Rotation      int64                  `protobuf:"varint,20,opt,name=rotation,proto3" json:"rotation,omitempty"` // nanoseconds between rotations; 0: no schedule
+	RotationDue   int64                  `protobuf:"varint,21,opt,name=rotation_due,json=rotationDue,proto3" json:"rotation_due,omitempty"`
+	Overdue       bool                   `protobuf:"varint,22,opt,name=overdue,proto3" json:"overdue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +2566,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +2579,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Secret) GetPath() string {
@@ -1571,6 +2659,27 @@ func (x *Secret) GetSize() uint64 {
 	return 0
 }
 
+func (x *Secret) GetRotation() int64 {
+	if x != nil {
+		return x.Rotation
+	}
+	return 0
+}
+
+func (x *Secret) GetRotationDue() int64 {
+	if x != nil {
+		return x.RotationDue
+	}
+	return 0
+}
+
+func (x *Secret) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
 type Written struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -1583,7 +2692,7 @@ type Written struct {
 
 func (x *Written) Reset() {
 	*x = Written{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +2704,7 @@ func (x *Written) String() string {
 func (*Written) ProtoMessage() {}
 
 func (x *Written) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +2717,7 @@ func (x *Written) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Written.ProtoReflect.Descriptor instead.
 func (*Written) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *Written) GetPath() string {
@@ -1650,7 +2759,7 @@ type VersionList struct {
 
 func (x *VersionList) Reset() {
 	*x = VersionList{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +2771,7 @@ func (x *VersionList) String() string {
 func (*VersionList) ProtoMessage() {}
 
 func (x *VersionList) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +2784,7 @@ func (x *VersionList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionList.ProtoReflect.Descriptor instead.
 func (*VersionList) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *VersionList) GetPath() string {
@@ -1706,13 +2815,16 @@ type VersionInfo struct {
 	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	Deleted       bool                   `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	Destroyed     bool                   `protobuf:"varint,5,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
+	Pending       bool                   `protobuf:"varint,20,opt,name=pending,proto3" json:"pending,omitempty"` // of a rotation: not current yet
+	Current       bool                   `protobuf:"varint,21,opt,name=current,proto3" json:"current,omitempty"`
+	ExpiresAt     int64                  `protobuf:"varint,22,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // a sweep destroys it then; 0: none does
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VersionInfo) Reset() {
 	*x = VersionInfo{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2836,7 @@ func (x *VersionInfo) String() string {
 func (*VersionInfo) ProtoMessage() {}
 
 func (x *VersionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2849,7 @@ func (x *VersionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionInfo.ProtoReflect.Descriptor instead.
 func (*VersionInfo) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *VersionInfo) GetVersion() uint64 {
@@ -1775,6 +2887,27 @@ func (x *VersionInfo) GetDestroyed() bool {
 	return false
 }
 
+func (x *VersionInfo) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
+func (x *VersionInfo) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *VersionInfo) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
 type ListGrant struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Scopes        []string               `protobuf:"bytes,1,rep,name=scopes,proto3" json:"scopes,omitempty"` // which scopes the caller may list, narrowest first
@@ -1784,7 +2917,7 @@ type ListGrant struct {
 
 func (x *ListGrant) Reset() {
 	*x = ListGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +2929,7 @@ func (x *ListGrant) String() string {
 func (*ListGrant) ProtoMessage() {}
 
 func (x *ListGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +2942,7 @@ func (x *ListGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrant.ProtoReflect.Descriptor instead.
 func (*ListGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *ListGrant) GetScopes() []string {
@@ -1829,7 +2962,7 @@ type AuditGrant struct {
 
 func (x *AuditGrant) Reset() {
 	*x = AuditGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +2974,7 @@ func (x *AuditGrant) String() string {
 func (*AuditGrant) ProtoMessage() {}
 
 func (x *AuditGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +2987,7 @@ func (x *AuditGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditGrant.ProtoReflect.Descriptor instead.
 func (*AuditGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *AuditGrant) GetSize() uint64 {
@@ -1880,7 +3013,7 @@ type TokenSet struct {
 
 func (x *TokenSet) Reset() {
 	*x = TokenSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +3025,7 @@ func (x *TokenSet) String() string {
 func (*TokenSet) ProtoMessage() {}
 
 func (x *TokenSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +3038,7 @@ func (x *TokenSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenSet.ProtoReflect.Descriptor instead.
 func (*TokenSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *TokenSet) GetTokens() []*Token {
@@ -1926,7 +3059,7 @@ type JoinGrant struct {
 
 func (x *JoinGrant) Reset() {
 	*x = JoinGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +3071,7 @@ func (x *JoinGrant) String() string {
 func (*JoinGrant) ProtoMessage() {}
 
 func (x *JoinGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +3084,7 @@ func (x *JoinGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinGrant.ProtoReflect.Descriptor instead.
 func (*JoinGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *JoinGrant) GetClusterId() []byte {
@@ -1975,6 +3108,102 @@ func (x *JoinGrant) GetMembers() []*Member {
 	return nil
 }
 
+type KeySet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	Uses          []*KeyUses             `protobuf:"bytes,2,rep,name=uses,proto3" json:"uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeySet) Reset() {
+	*x = KeySet{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeySet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeySet) ProtoMessage() {}
+
+func (x *KeySet) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeySet.ProtoReflect.Descriptor instead.
+func (*KeySet) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *KeySet) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *KeySet) GetUses() []*KeyUses {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+type Rewrapped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          uint32                 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rewrapped) Reset() {
+	*x = Rewrapped{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rewrapped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rewrapped) ProtoMessage() {}
+
+func (x *Rewrapped) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rewrapped.ProtoReflect.Descriptor instead.
+func (*Rewrapped) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *Rewrapped) GetDone() uint32 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
 type BlockSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subjects      []string               `protobuf:"bytes,1,rep,name=subjects,proto3" json:"subjects,omitempty"`
@@ -1984,7 +3213,7 @@ type BlockSet struct {
 
 func (x *BlockSet) Reset() {
 	*x = BlockSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +3225,7 @@ func (x *BlockSet) String() string {
 func (*BlockSet) ProtoMessage() {}
 
 func (x *BlockSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +3238,7 @@ func (x *BlockSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockSet.ProtoReflect.Descriptor instead.
 func (*BlockSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *BlockSet) GetSubjects() []string {
@@ -2029,7 +3258,7 @@ type Swept struct {
 
 func (x *Swept) Reset() {
 	*x = Swept{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +3270,7 @@ func (x *Swept) String() string {
 func (*Swept) ProtoMessage() {}
 
 func (x *Swept) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +3283,7 @@ func (x *Swept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Swept.ProtoReflect.Descriptor instead.
 func (*Swept) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{57}
 }
 
 func (x *Swept) GetDestroyed() uint32 {
@@ -2075,26 +3304,29 @@ var File_fsm_fsmpb_ops_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\n" +
-	"\x13fsm/fsmpb/ops.proto\x12\vhexr.fsm.v1\x1a\x15fsm/fsmpb/state.proto\"\x8e\x01\n" +
+	"\x13fsm/fsmpb/ops.proto\x12\vhexr.fsm.v1\x1a\x15fsm/fsmpb/state.proto\"\xba\x01\n" +
 	"\tBootstrap\x12!\n" +
 	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x121\n" +
 	"\bsettings\x18\x02 \x01(\v2\x15.hexr.fsm.v1.SettingsR\bsettings\x12+\n" +
-	"\x06member\x18\x03 \x01(\v2\x13.hexr.fsm.v1.MemberR\x06member\"I\n" +
+	"\x06member\x18\x03 \x01(\v2\x13.hexr.fsm.v1.MemberR\x06member\x12*\n" +
+	"\x04keys\x18\x1e \x03(\v2\x16.hexr.fsm.v1.KeyReportR\x04keys\"I\n" +
 	"\x03Get\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
-	"\aversion\x18\x03 \x01(\x04R\aversion\"\x91\x02\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\"\xbf\x02\n" +
 	"\x03Put\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
 	"\x06sealed\x18\x03 \x01(\fR\x06sealed\x12\x12\n" +
 	"\x04size\x18\x04 \x01(\x04R\x04size\x12.\n" +
 	"\x10expected_version\x18\x05 \x01(\x04H\x00R\x0fexpectedVersion\x88\x01\x01\x124\n" +
-	"\x06labels\x18\x06 \x03(\v2\x1c.hexr.fsm.v1.Put.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\x06 \x03(\v2\x1c.hexr.fsm.v1.Put.LabelsEntryR\x06labels\x12\x1f\n" +
+	"\brotation\x18\x14 \x01(\x03H\x01R\brotation\x88\x01\x01\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x13\n" +
-	"\x11_expected_version\"4\n" +
+	"\x11_expected_versionB\v\n" +
+	"\t_rotation\"4\n" +
 	"\x04List\x12\x16\n" +
 	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\"2\n" +
@@ -2132,9 +3364,37 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\taudit_key\x18\x02 \x01(\fR\bauditKey\x12\x1d\n" +
 	"\n" +
-	"token_hash\x18\x03 \x01(\fR\ttokenHash\"\f\n" +
+	"token_hash\x18\x03 \x01(\fR\ttokenHash\"N\n" +
 	"\n" +
-	"KeyRelease\"(\n" +
+	"KeyRelease\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\"J\n" +
+	"\x06KeyAdd\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\"8\n" +
+	"\n" +
+	"KeyDurable\x12*\n" +
+	"\x04keys\x18\x01 \x03(\v2\x16.hexr.fsm.v1.KeyReportR\x04keys\"o\n" +
+	"\tKeyReport\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\x12 \n" +
+	"\vfingerprint\x18\x03 \x01(\fR\vfingerprint\"O\n" +
+	"\vKeyActivate\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\"M\n" +
+	"\tKeyRewrap\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12)\n" +
+	"\x05items\x18\x02 \x03(\v2\x13.hexr.fsm.v1.RewrapR\x05items\"l\n" +
+	"\x06Rewrap\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x18\n" +
+	"\awrapped\x18\x04 \x01(\fR\awrapped\"3\n" +
+	"\x06KeyUse\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\bR\x04used\"\t\n" +
+	"\aKeysGet\"\x11\n" +
+	"\x0fAuditCheckpoint\"(\n" +
 	"\rMemberPromote\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"'\n" +
 	"\fMemberRemove\x12\x17\n" +
@@ -2157,7 +3417,68 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\x05limit\x18\x01 \x01(\rR\x05limit\"A\n" +
 	"\x0fThrottleSummary\x12\x18\n" +
 	"\asubject\x18\x01 \x01(\tR\asubject\x12\x14\n" +
-	"\x05count\x18\x02 \x01(\x04R\x05count\"\x88\x03\n" +
+	"\x05count\x18\x02 \x01(\x04R\x05count\"I\n" +
+	"\x05Watch\x12\x16\n" +
+	"\x06prefix\x18\x01 \x01(\tR\x06prefix\x12\x12\n" +
+	"\x04path\x18\x02 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x03 \x01(\tR\x05scope\"i\n" +
+	"\vRotateBegin\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x10\n" +
+	"\x03ttl\x18\x03 \x01(\x03R\x03ttl\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04R\n" +
+	"generation\"\xfc\x01\n" +
+	"\vRotateStage\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x16\n" +
+	"\x06sealed\x18\x04 \x01(\fR\x06sealed\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\x12<\n" +
+	"\x06labels\x18\x06 \x03(\v2$.hexr.fsm.v1.RotateStage.LabelsEntryR\x06labels\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x88\x01\n" +
+	"\fRotateCommit\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\x04R\aversion\x12\x14\n" +
+	"\x05grace\x18\x05 \x01(\x03R\x05grace\"W\n" +
+	"\vRotateAbort\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\"R\n" +
+	"\x0eRotateSchedule\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x16\n" +
+	"\x06period\x18\x03 \x01(\x03R\x06period\"$\n" +
+	"\n" +
+	"WatchGrant\x12\x16\n" +
+	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"\xce\x02\n" +
+	"\rRotationState\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\acurrent\x18\x04 \x01(\x04R\acurrent\x12\x18\n" +
+	"\apending\x18\x05 \x01(\x04R\apending\x12\x1f\n" +
+	"\vlease_until\x18\x06 \x01(\x03R\n" +
+	"leaseUntil\x12\x18\n" +
+	"\aresumed\x18\a \x01(\bR\aresumed\x12\x1a\n" +
+	"\bprevious\x18\b \x01(\x04R\bprevious\x12%\n" +
+	"\x0eprevious_until\x18\t \x01(\x03R\rpreviousUntil\x12\x12\n" +
+	"\x04held\x18\n" +
+	" \x01(\bR\x04held\x12\x16\n" +
+	"\x06period\x18\v \x01(\x03R\x06period\x12\x15\n" +
+	"\x06due_at\x18\f \x01(\x03R\x05dueAt\"\xe1\x03\n" +
 	"\x06Secret\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
@@ -2173,7 +3494,10 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"deleted_at\x18\t \x01(\x03R\tdeletedAt\x12%\n" +
 	"\x0eby_provisioner\x18\n" +
 	" \x01(\bR\rbyProvisioner\x12\x12\n" +
-	"\x04size\x18\v \x01(\x04R\x04size\x1a9\n" +
+	"\x04size\x18\v \x01(\x04R\x04size\x12\x1a\n" +
+	"\brotation\x18\x14 \x01(\x03R\brotation\x12!\n" +
+	"\frotation_due\x18\x15 \x01(\x03R\vrotationDue\x12\x18\n" +
+	"\aoverdue\x18\x16 \x01(\bR\aoverdue\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"a\n" +
@@ -2185,14 +3509,18 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\vVersionList\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x124\n" +
-	"\bversions\x18\x03 \x03(\v2\x18.hexr.fsm.v1.VersionInfoR\bversions\"\x92\x01\n" +
+	"\bversions\x18\x03 \x03(\v2\x18.hexr.fsm.v1.VersionInfoR\bversions\"\xe5\x01\n" +
 	"\vVersionInfo\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
 	"created_at\x18\x02 \x01(\x03R\tcreatedAt\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x12\x1c\n" +
-	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\"#\n" +
+	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\x12\x18\n" +
+	"\apending\x18\x14 \x01(\bR\apending\x12\x18\n" +
+	"\acurrent\x18\x15 \x01(\bR\acurrent\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x16 \x01(\x03R\texpiresAt\"#\n" +
 	"\tListGrant\x12\x16\n" +
 	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"8\n" +
 	"\n" +
@@ -2205,7 +3533,12 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12!\n" +
 	"\ftrust_domain\x18\x02 \x01(\tR\vtrustDomain\x12-\n" +
-	"\amembers\x18\x03 \x03(\v2\x13.hexr.fsm.v1.MemberR\amembers\"&\n" +
+	"\amembers\x18\x03 \x03(\v2\x13.hexr.fsm.v1.MemberR\amembers\"X\n" +
+	"\x06KeySet\x12$\n" +
+	"\x04keys\x18\x01 \x03(\v2\x10.hexr.fsm.v1.KeyR\x04keys\x12(\n" +
+	"\x04uses\x18\x02 \x03(\v2\x14.hexr.fsm.v1.KeyUsesR\x04uses\"\x1f\n" +
+	"\tRewrapped\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\rR\x04done\"&\n" +
 	"\bBlockSet\x12\x1a\n" +
 	"\bsubjects\x18\x01 \x03(\tR\bsubjects\"9\n" +
 	"\x05Swept\x12\x1c\n" +
@@ -2224,7 +3557,7 @@ func file_fsm_fsmpb_ops_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_ops_proto_rawDescData
 }
 
-var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 61)
 var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*Bootstrap)(nil),       // 0: hexr.fsm.v1.Bootstrap
 	(*Get)(nil),             // 1: hexr.fsm.v1.Get
@@ -2243,47 +3576,80 @@ var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*TokenRevoke)(nil),     // 14: hexr.fsm.v1.TokenRevoke
 	(*Join)(nil),            // 15: hexr.fsm.v1.Join
 	(*KeyRelease)(nil),      // 16: hexr.fsm.v1.KeyRelease
-	(*MemberPromote)(nil),   // 17: hexr.fsm.v1.MemberPromote
-	(*MemberRemove)(nil),    // 18: hexr.fsm.v1.MemberRemove
-	(*MemberTransfer)(nil),  // 19: hexr.fsm.v1.MemberTransfer
-	(*MemberLeave)(nil),     // 20: hexr.fsm.v1.MemberLeave
-	(*MemberAnnounce)(nil),  // 21: hexr.fsm.v1.MemberAnnounce
-	(*SettingsGet)(nil),     // 22: hexr.fsm.v1.SettingsGet
-	(*SettingsSet)(nil),     // 23: hexr.fsm.v1.SettingsSet
-	(*Block)(nil),           // 24: hexr.fsm.v1.Block
-	(*Unblock)(nil),         // 25: hexr.fsm.v1.Unblock
-	(*BlockList)(nil),       // 26: hexr.fsm.v1.BlockList
-	(*Sweep)(nil),           // 27: hexr.fsm.v1.Sweep
-	(*ThrottleSummary)(nil), // 28: hexr.fsm.v1.ThrottleSummary
-	(*Secret)(nil),          // 29: hexr.fsm.v1.Secret
-	(*Written)(nil),         // 30: hexr.fsm.v1.Written
-	(*VersionList)(nil),     // 31: hexr.fsm.v1.VersionList
-	(*VersionInfo)(nil),     // 32: hexr.fsm.v1.VersionInfo
-	(*ListGrant)(nil),       // 33: hexr.fsm.v1.ListGrant
-	(*AuditGrant)(nil),      // 34: hexr.fsm.v1.AuditGrant
-	(*TokenSet)(nil),        // 35: hexr.fsm.v1.TokenSet
-	(*JoinGrant)(nil),       // 36: hexr.fsm.v1.JoinGrant
-	(*BlockSet)(nil),        // 37: hexr.fsm.v1.BlockSet
-	(*Swept)(nil),           // 38: hexr.fsm.v1.Swept
-	nil,                     // 39: hexr.fsm.v1.Put.LabelsEntry
-	nil,                     // 40: hexr.fsm.v1.Secret.LabelsEntry
-	(*Settings)(nil),        // 41: hexr.fsm.v1.Settings
-	(*Member)(nil),          // 42: hexr.fsm.v1.Member
-	(*Token)(nil),           // 43: hexr.fsm.v1.Token
+	(*KeyAdd)(nil),          // 17: hexr.fsm.v1.KeyAdd
+	(*KeyDurable)(nil),      // 18: hexr.fsm.v1.KeyDurable
+	(*KeyReport)(nil),       // 19: hexr.fsm.v1.KeyReport
+	(*KeyActivate)(nil),     // 20: hexr.fsm.v1.KeyActivate
+	(*KeyRewrap)(nil),       // 21: hexr.fsm.v1.KeyRewrap
+	(*Rewrap)(nil),          // 22: hexr.fsm.v1.Rewrap
+	(*KeyUse)(nil),          // 23: hexr.fsm.v1.KeyUse
+	(*KeysGet)(nil),         // 24: hexr.fsm.v1.KeysGet
+	(*AuditCheckpoint)(nil), // 25: hexr.fsm.v1.AuditCheckpoint
+	(*MemberPromote)(nil),   // 26: hexr.fsm.v1.MemberPromote
+	(*MemberRemove)(nil),    // 27: hexr.fsm.v1.MemberRemove
+	(*MemberTransfer)(nil),  // 28: hexr.fsm.v1.MemberTransfer
+	(*MemberLeave)(nil),     // 29: hexr.fsm.v1.MemberLeave
+	(*MemberAnnounce)(nil),  // 30: hexr.fsm.v1.MemberAnnounce
+	(*SettingsGet)(nil),     // 31: hexr.fsm.v1.SettingsGet
+	(*SettingsSet)(nil),     // 32: hexr.fsm.v1.SettingsSet
+	(*Block)(nil),           // 33: hexr.fsm.v1.Block
+	(*Unblock)(nil),         // 34: hexr.fsm.v1.Unblock
+	(*BlockList)(nil),       // 35: hexr.fsm.v1.BlockList
+	(*Sweep)(nil),           // 36: hexr.fsm.v1.Sweep
+	(*ThrottleSummary)(nil), // 37: hexr.fsm.v1.ThrottleSummary
+	(*Watch)(nil),           // 38: hexr.fsm.v1.Watch
+	(*RotateBegin)(nil),     // 39: hexr.fsm.v1.RotateBegin
+	(*RotateStage)(nil),     // 40: hexr.fsm.v1.RotateStage
+	(*RotateCommit)(nil),    // 41: hexr.fsm.v1.RotateCommit
+	(*RotateAbort)(nil),     // 42: hexr.fsm.v1.RotateAbort
+	(*RotateSchedule)(nil),  // 43: hexr.fsm.v1.RotateSchedule
+	(*WatchGrant)(nil),      // 44: hexr.fsm.v1.WatchGrant
+	(*RotationState)(nil),   // 45: hexr.fsm.v1.RotationState
+	(*Secret)(nil),          // 46: hexr.fsm.v1.Secret
+	(*Written)(nil),         // 47: hexr.fsm.v1.Written
+	(*VersionList)(nil),     // 48: hexr.fsm.v1.VersionList
+	(*VersionInfo)(nil),     // 49: hexr.fsm.v1.VersionInfo
+	(*ListGrant)(nil),       // 50: hexr.fsm.v1.ListGrant
+	(*AuditGrant)(nil),      // 51: hexr.fsm.v1.AuditGrant
+	(*TokenSet)(nil),        // 52: hexr.fsm.v1.TokenSet
+	(*JoinGrant)(nil),       // 53: hexr.fsm.v1.JoinGrant
+	(*KeySet)(nil),          // 54: hexr.fsm.v1.KeySet
+	(*Rewrapped)(nil),       // 55: hexr.fsm.v1.Rewrapped
+	(*BlockSet)(nil),        // 56: hexr.fsm.v1.BlockSet
+	(*Swept)(nil),           // 57: hexr.fsm.v1.Swept
+	nil,                     // 58: hexr.fsm.v1.Put.LabelsEntry
+	nil,                     // 59: hexr.fsm.v1.RotateStage.LabelsEntry
+	nil,                     // 60: hexr.fsm.v1.Secret.LabelsEntry
+	(*Settings)(nil),        // 61: hexr.fsm.v1.Settings
+	(*Member)(nil),          // 62: hexr.fsm.v1.Member
+	(Key_Kind)(0),           // 63: hexr.fsm.v1.Key.Kind
+	(*Token)(nil),           // 64: hexr.fsm.v1.Token
+	(*Key)(nil),             // 65: hexr.fsm.v1.Key
+	(*KeyUses)(nil),         // 66: hexr.fsm.v1.KeyUses
 }
 var file_fsm_fsmpb_ops_proto_depIdxs = []int32{
-	41, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
-	42, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
-	39, // 2: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
-	40, // 3: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
-	32, // 4: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
-	43, // 5: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
-	42, // 6: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	61, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
+	62, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
+	19, // 2: hexr.fsm.v1.Bootstrap.keys:type_name -> hexr.fsm.v1.KeyReport
+	58, // 3: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
+	63, // 4: hexr.fsm.v1.KeyRelease.kind:type_name -> hexr.fsm.v1.Key.Kind
+	63, // 5: hexr.fsm.v1.KeyAdd.kind:type_name -> hexr.fsm.v1.Key.Kind
+	19, // 6: hexr.fsm.v1.KeyDurable.keys:type_name -> hexr.fsm.v1.KeyReport
+	63, // 7: hexr.fsm.v1.KeyReport.kind:type_name -> hexr.fsm.v1.Key.Kind
+	63, // 8: hexr.fsm.v1.KeyActivate.kind:type_name -> hexr.fsm.v1.Key.Kind
+	22, // 9: hexr.fsm.v1.KeyRewrap.items:type_name -> hexr.fsm.v1.Rewrap
+	59, // 10: hexr.fsm.v1.RotateStage.labels:type_name -> hexr.fsm.v1.RotateStage.LabelsEntry
+	60, // 11: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
+	49, // 12: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
+	64, // 13: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
+	62, // 14: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
+	65, // 15: hexr.fsm.v1.KeySet.keys:type_name -> hexr.fsm.v1.Key
+	66, // 16: hexr.fsm.v1.KeySet.uses:type_name -> hexr.fsm.v1.KeyUses
+	17, // [17:17] is the sub-list for method output_type
+	17, // [17:17] is the sub-list for method input_type
+	17, // [17:17] is the sub-list for extension type_name
+	17, // [17:17] is the sub-list for extension extendee
+	0,  // [0:17] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_ops_proto_init() }
@@ -2299,7 +3665,7 @@ func file_fsm_fsmpb_ops_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_ops_proto_rawDesc), len(file_fsm_fsmpb_ops_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   61,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

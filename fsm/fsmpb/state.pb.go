@@ -27,24 +27,30 @@ type Expiry_Kind int32
 
 const (
 	Expiry_KIND_UNSPECIFIED Expiry_Kind = 0
-	Expiry_KIND_REQUEST     Expiry_Kind = 1 // key: request row
-	Expiry_KIND_DELETED     Expiry_Kind = 2 // key: record row
-	Expiry_KIND_TOKEN       Expiry_Kind = 3 // key: token row
+	Expiry_KIND_REQUEST     Expiry_Kind = 1  // key: request row
+	Expiry_KIND_DELETED     Expiry_Kind = 2  // key: record row
+	Expiry_KIND_TOKEN       Expiry_Kind = 3  // key: token row
+	Expiry_KIND_ROTATION    Expiry_Kind = 10 // key: record row; its rotation is due
+	Expiry_KIND_GRACE       Expiry_Kind = 11 // key: record row; a version of it has reached its end
 )
 
 // Enum value maps for Expiry_Kind.
 var (
 	Expiry_Kind_name = map[int32]string{
-		0: "KIND_UNSPECIFIED",
-		1: "KIND_REQUEST",
-		2: "KIND_DELETED",
-		3: "KIND_TOKEN",
+		0:  "KIND_UNSPECIFIED",
+		1:  "KIND_REQUEST",
+		2:  "KIND_DELETED",
+		3:  "KIND_TOKEN",
+		10: "KIND_ROTATION",
+		11: "KIND_GRACE",
 	}
 	Expiry_Kind_value = map[string]int32{
 		"KIND_UNSPECIFIED": 0,
 		"KIND_REQUEST":     1,
 		"KIND_DELETED":     2,
 		"KIND_TOKEN":       3,
+		"KIND_ROTATION":    10,
+		"KIND_GRACE":       11,
 	}
 )
 
@@ -72,7 +78,175 @@ func (x Expiry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Expiry_Kind.Descriptor instead.
 func (Expiry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{16, 0}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17, 0}
+}
+
+type Key_Kind int32
+
+const (
+	Key_KIND_UNSPECIFIED Key_Kind = 0
+	Key_KIND_VALUE       Key_Kind = 1
+	Key_KIND_STORAGE     Key_Kind = 2
+)
+
+// Enum value maps for Key_Kind.
+var (
+	Key_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_VALUE",
+		2: "KIND_STORAGE",
+	}
+	Key_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_VALUE":       1,
+		"KIND_STORAGE":     2,
+	}
+)
+
+func (x Key_Kind) Enum() *Key_Kind {
+	p := new(Key_Kind)
+	*p = x
+	return p
+}
+
+func (x Key_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Key_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_fsmpb_state_proto_enumTypes[1].Descriptor()
+}
+
+func (Key_Kind) Type() protoreflect.EnumType {
+	return &file_fsm_fsmpb_state_proto_enumTypes[1]
+}
+
+func (x Key_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Key_Kind.Descriptor instead.
+func (Key_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18, 0}
+}
+
+type Key_State int32
+
+const (
+	Key_STATE_UNSPECIFIED Key_State = 0
+	Key_STATE_PENDING     Key_State = 1 // it opens; not every member holds it yet
+	Key_STATE_ACTIVE      Key_State = 2 // it seals
+	Key_STATE_REPLACED    Key_State = 3 // something is still sealed with it
+	Key_STATE_RETIRED     Key_State = 4 // nothing is; kept for backups
+	Key_STATE_ABANDONED   Key_State = 5 // given up before it was active
+)
+
+// Enum value maps for Key_State.
+var (
+	Key_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_PENDING",
+		2: "STATE_ACTIVE",
+		3: "STATE_REPLACED",
+		4: "STATE_RETIRED",
+		5: "STATE_ABANDONED",
+	}
+	Key_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_PENDING":     1,
+		"STATE_ACTIVE":      2,
+		"STATE_REPLACED":    3,
+		"STATE_RETIRED":     4,
+		"STATE_ABANDONED":   5,
+	}
+)
+
+func (x Key_State) Enum() *Key_State {
+	p := new(Key_State)
+	*p = x
+	return p
+}
+
+func (x Key_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Key_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_fsmpb_state_proto_enumTypes[2].Descriptor()
+}
+
+func (Key_State) Type() protoreflect.EnumType {
+	return &file_fsm_fsmpb_state_proto_enumTypes[2]
+}
+
+func (x Key_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Key_State.Descriptor instead.
+func (Key_State) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18, 1}
+}
+
+type Change_Kind int32
+
+const (
+	Change_KIND_UNSPECIFIED Change_Kind = 0
+	Change_KIND_PUT         Change_Kind = 1 // a version was put, and is current
+	Change_KIND_DELETE      Change_Kind = 2
+	Change_KIND_UNDELETE    Change_Kind = 3
+	Change_KIND_DESTROY     Change_Kind = 4 // version 0: all of them
+	Change_KIND_ROTATE      Change_Kind = 5 // a pending version became current
+	Change_KIND_OVERDUE     Change_Kind = 6 // the time for a rotation has passed
+)
+
+// Enum value maps for Change_Kind.
+var (
+	Change_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_PUT",
+		2: "KIND_DELETE",
+		3: "KIND_UNDELETE",
+		4: "KIND_DESTROY",
+		5: "KIND_ROTATE",
+		6: "KIND_OVERDUE",
+	}
+	Change_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_PUT":         1,
+		"KIND_DELETE":      2,
+		"KIND_UNDELETE":    3,
+		"KIND_DESTROY":     4,
+		"KIND_ROTATE":      5,
+		"KIND_OVERDUE":     6,
+	}
+)
+
+func (x Change_Kind) Enum() *Change_Kind {
+	p := new(Change_Kind)
+	*p = x
+	return p
+}
+
+func (x Change_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Change_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_fsmpb_state_proto_enumTypes[3].Descriptor()
+}
+
+func (Change_Kind) Type() protoreflect.EnumType {
+	return &file_fsm_fsmpb_state_proto_enumTypes[3]
+}
+
+func (x Change_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Change_Kind.Descriptor instead.
+func (Change_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{24, 0}
 }
 
 // Meta is the one row that says where the store stands. It is written with
@@ -88,7 +262,8 @@ type Meta struct {
 	Size          uint64                 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`  // rows in the audit tree
 	Range         [][]byte               `protobuf:"bytes,8,rep,name=range,proto3" json:"range,omitempty"` // compact range of the tree
 	Configuration *Configuration         `protobuf:"bytes,9,opt,name=configuration,proto3" json:"configuration,omitempty"`
-	Marks         []*Mark                `protobuf:"bytes,10,rep,name=marks,proto3" json:"marks,omitempty"` // ascending by node
+	Marks         []*Mark                `protobuf:"bytes,10,rep,name=marks,proto3" json:"marks,omitempty"`                                     // ascending by node
+	ValueKeyUses  []*KeyUses             `protobuf:"bytes,11,rep,name=value_key_uses,json=valueKeyUses,proto3" json:"value_key_uses,omitempty"` // ascending by key
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +364,13 @@ func (x *Meta) GetConfiguration() *Configuration {
 func (x *Meta) GetMarks() []*Mark {
 	if x != nil {
 		return x.Marks
+	}
+	return nil
+}
+
+func (x *Meta) GetValueKeyUses() []*KeyUses {
+	if x != nil {
+		return x.ValueKeyUses
 	}
 	return nil
 }
@@ -391,6 +573,8 @@ type Settings struct {
 	AuditRowsMax     uint64                 `protobuf:"varint,18,opt,name=audit_rows_max,json=auditRowsMax,proto3" json:"audit_rows_max,omitempty"`
 	AuditScanMax     uint64                 `protobuf:"varint,19,opt,name=audit_scan_max,json=auditScanMax,proto3" json:"audit_scan_max,omitempty"`
 	Format           uint32                 `protobuf:"varint,20,opt,name=format,proto3" json:"format,omitempty"` // highest entry format in use
+	RewrapPerSecond  uint64                 `protobuf:"varint,30,opt,name=rewrap_per_second,json=rewrapPerSecond,proto3" json:"rewrap_per_second,omitempty"`
+	ChangesKept      uint64                 `protobuf:"varint,50,opt,name=changes_kept,json=changesKept,proto3" json:"changes_kept,omitempty"` // of a scope, for watches
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -565,14 +749,30 @@ func (x *Settings) GetFormat() uint32 {
 	return 0
 }
 
+func (x *Settings) GetRewrapPerSecond() uint64 {
+	if x != nil {
+		return x.RewrapPerSecond
+	}
+	return 0
+}
+
+func (x *Settings) GetChangesKept() uint64 {
+	if x != nil {
+		return x.ChangesKept
+	}
+	return 0
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	AuditKey      []byte                 `protobuf:"bytes,3,opt,name=audit_key,json=auditKey,proto3" json:"audit_key,omitempty"` // Ed25519
 	JoinedAt      int64                  `protobuf:"varint,4,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
-	Removed       bool                   `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`                     // never gets the keyring again
-	TokenHash     []byte                 `protobuf:"bytes,6,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"` // the token that admitted it
+	Removed       bool                   `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`                          // never gets the keyring again
+	TokenHash     []byte                 `protobuf:"bytes,6,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`      // the token that admitted it
+	JoinedRow     uint64                 `protobuf:"varint,11,opt,name=joined_row,json=joinedRow,proto3" json:"joined_row,omitempty"`    // audit row of its join
+	RemovedRow    uint64                 `protobuf:"varint,12,opt,name=removed_row,json=removedRow,proto3" json:"removed_row,omitempty"` // audit row of its removal
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,6 +847,20 @@ func (x *Member) GetTokenHash() []byte {
 		return x.TokenHash
 	}
 	return nil
+}
+
+func (x *Member) GetJoinedRow() uint64 {
+	if x != nil {
+		return x.JoinedRow
+	}
+	return 0
+}
+
+func (x *Member) GetRemovedRow() uint64 {
+	if x != nil {
+		return x.RemovedRow
+	}
+	return 0
 }
 
 type Token struct {
@@ -743,6 +957,13 @@ type Head struct {
 	DeletedAt     int64                  `protobuf:"varint,5,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"`             // 0: live
 	ByProvisioner bool                   `protobuf:"varint,6,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"` // of the last put
 	CreatedAt     int64                  `protobuf:"varint,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`             // of the first version
+	Current       uint64                 `protobuf:"varint,20,opt,name=current,proto3" json:"current,omitempty"`                                 // the version that a get reads; 0: the latest number
+	CurrentSince  int64                  `protobuf:"varint,21,opt,name=current_since,json=currentSince,proto3" json:"current_since,omitempty"`   // when it became that; 0: when it was made
+	Rotation      *Rotation              `protobuf:"bytes,22,opt,name=rotation,proto3" json:"rotation,omitempty"`                                // under way; unset: none
+	Generation    uint64                 `protobuf:"varint,23,opt,name=generation,proto3" json:"generation,omitempty"`                           // of the last rotation that began
+	Period        int64                  `protobuf:"varint,24,opt,name=period,proto3" json:"period,omitempty"`                                   // between rotations; 0: no schedule
+	DueAt         int64                  `protobuf:"varint,25,opt,name=due_at,json=dueAt,proto3" json:"due_at,omitempty"`                        // of the next rotation; 0: none is due ever
+	Overdue       bool                   `protobuf:"varint,26,opt,name=overdue,proto3" json:"overdue,omitempty"`                                 // a sweep has said so
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -826,6 +1047,140 @@ func (x *Head) GetCreatedAt() int64 {
 	return 0
 }
 
+func (x *Head) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *Head) GetCurrentSince() int64 {
+	if x != nil {
+		return x.CurrentSince
+	}
+	return 0
+}
+
+func (x *Head) GetRotation() *Rotation {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
+func (x *Head) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Head) GetPeriod() int64 {
+	if x != nil {
+		return x.Period
+	}
+	return 0
+}
+
+func (x *Head) GetDueAt() int64 {
+	if x != nil {
+		return x.DueAt
+	}
+	return 0
+}
+
+func (x *Head) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
+// Rotation is one that is under way. Its generation is the fencing token.
+type Rotation struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Holder        string                 `protobuf:"bytes,1,opt,name=holder,proto3" json:"holder,omitempty"` // SPIFFE ID that has the lease
+	Generation    uint64                 `protobuf:"varint,2,opt,name=generation,proto3" json:"generation,omitempty"`
+	LeaseUntil    int64                  `protobuf:"varint,3,opt,name=lease_until,json=leaseUntil,proto3" json:"lease_until,omitempty"`
+	Pending       uint64                 `protobuf:"varint,4,opt,name=pending,proto3" json:"pending,omitempty"` // 0: none yet
+	Base          uint64                 `protobuf:"varint,5,opt,name=base,proto3" json:"base,omitempty"`       // the current version that it replaces
+	ByProvisioner bool                   `protobuf:"varint,6,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rotation) Reset() {
+	*x = Rotation{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rotation) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rotation) ProtoMessage() {}
+
+func (x *Rotation) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rotation.ProtoReflect.Descriptor instead.
+func (*Rotation) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Rotation) GetHolder() string {
+	if x != nil {
+		return x.Holder
+	}
+	return ""
+}
+
+func (x *Rotation) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *Rotation) GetLeaseUntil() int64 {
+	if x != nil {
+		return x.LeaseUntil
+	}
+	return 0
+}
+
+func (x *Rotation) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *Rotation) GetBase() uint64 {
+	if x != nil {
+		return x.Base
+	}
+	return 0
+}
+
+func (x *Rotation) GetByProvisioner() bool {
+	if x != nil {
+		return x.ByProvisioner
+	}
+	return false
+}
+
 type VersionMeta struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
@@ -835,13 +1190,16 @@ type VersionMeta struct {
 	RequestId     []byte                 `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Destroyed     bool                   `protobuf:"varint,6,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ValueKey      uint32                 `protobuf:"fixed32,11,opt,name=value_key,json=valueKey,proto3" json:"value_key,omitempty"`   // that its data key is wrapped under
+	Pending       bool                   `protobuf:"varint,20,opt,name=pending,proto3" json:"pending,omitempty"`                      // of a rotation that is under way
+	ExpiresAt     int64                  `protobuf:"varint,21,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // not readable from then on; 0: no end
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *VersionMeta) Reset() {
 	*x = VersionMeta{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -853,7 +1211,7 @@ func (x *VersionMeta) String() string {
 func (*VersionMeta) ProtoMessage() {}
 
 func (x *VersionMeta) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[8]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -866,7 +1224,7 @@ func (x *VersionMeta) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionMeta.ProtoReflect.Descriptor instead.
 func (*VersionMeta) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{8}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *VersionMeta) GetVersion() uint64 {
@@ -918,6 +1276,27 @@ func (x *VersionMeta) GetLabels() map[string]string {
 	return nil
 }
 
+func (x *VersionMeta) GetValueKey() uint32 {
+	if x != nil {
+		return x.ValueKey
+	}
+	return 0
+}
+
+func (x *VersionMeta) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
+func (x *VersionMeta) GetExpiresAt() int64 {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return 0
+}
+
 // Value is a version's sealed bytes, in a row of its own.
 type Value struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -928,7 +1307,7 @@ type Value struct {
 
 func (x *Value) Reset() {
 	*x = Value{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -940,7 +1319,7 @@ func (x *Value) String() string {
 func (*Value) ProtoMessage() {}
 
 func (x *Value) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[9]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -953,7 +1332,7 @@ func (x *Value) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Value.ProtoReflect.Descriptor instead.
 func (*Value) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{9}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *Value) GetSealed() []byte {
@@ -973,7 +1352,7 @@ type Siblings struct {
 
 func (x *Siblings) Reset() {
 	*x = Siblings{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -985,7 +1364,7 @@ func (x *Siblings) String() string {
 func (*Siblings) ProtoMessage() {}
 
 func (x *Siblings) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[10]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -998,7 +1377,7 @@ func (x *Siblings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Siblings.ProtoReflect.Descriptor instead.
 func (*Siblings) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{10}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *Siblings) GetScopes() []string {
@@ -1019,7 +1398,7 @@ type Directory struct {
 
 func (x *Directory) Reset() {
 	*x = Directory{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1031,7 +1410,7 @@ func (x *Directory) String() string {
 func (*Directory) ProtoMessage() {}
 
 func (x *Directory) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[11]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1044,7 +1423,7 @@ func (x *Directory) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Directory.ProtoReflect.Descriptor instead.
 func (*Directory) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{11}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *Directory) GetPages() []*DirectoryPage {
@@ -1071,7 +1450,7 @@ type DirectoryPage struct {
 
 func (x *DirectoryPage) Reset() {
 	*x = DirectoryPage{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1083,7 +1462,7 @@ func (x *DirectoryPage) String() string {
 func (*DirectoryPage) ProtoMessage() {}
 
 func (x *DirectoryPage) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[12]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1096,7 +1475,7 @@ func (x *DirectoryPage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DirectoryPage.ProtoReflect.Descriptor instead.
 func (*DirectoryPage) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{12}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *DirectoryPage) GetId() uint64 {
@@ -1122,7 +1501,7 @@ type Page struct {
 
 func (x *Page) Reset() {
 	*x = Page{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1134,7 +1513,7 @@ func (x *Page) String() string {
 func (*Page) ProtoMessage() {}
 
 func (x *Page) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[13]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1147,7 +1526,7 @@ func (x *Page) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Page.ProtoReflect.Descriptor instead.
 func (*Page) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{13}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *Page) GetPaths() []string {
@@ -1167,7 +1546,7 @@ type Usage struct {
 
 func (x *Usage) Reset() {
 	*x = Usage{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1179,7 +1558,7 @@ func (x *Usage) String() string {
 func (*Usage) ProtoMessage() {}
 
 func (x *Usage) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[14]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1192,7 +1571,7 @@ func (x *Usage) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Usage.ProtoReflect.Descriptor instead.
 func (*Usage) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{14}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *Usage) GetSecrets() uint64 {
@@ -1223,7 +1602,7 @@ type Remembered struct {
 
 func (x *Remembered) Reset() {
 	*x = Remembered{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1235,7 +1614,7 @@ func (x *Remembered) String() string {
 func (*Remembered) ProtoMessage() {}
 
 func (x *Remembered) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[15]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1248,7 +1627,7 @@ func (x *Remembered) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Remembered.ProtoReflect.Descriptor instead.
 func (*Remembered) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{15}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *Remembered) GetRecord() []byte {
@@ -1298,7 +1677,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1310,7 +1689,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[16]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1323,7 +1702,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{16}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *Expiry) GetKind() Expiry_Kind {
@@ -1347,6 +1726,534 @@ func (x *Expiry) GetDeletedAt() int64 {
 	return 0
 }
 
+// Key is what the cluster knows of a key of the keyring; never the key.
+type Key struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	Id            uint32                 `protobuf:"fixed32,2,opt,name=id,proto3" json:"id,omitempty"`
+	State         Key_State              `protobuf:"varint,3,opt,name=state,proto3,enum=hexr.fsm.v1.Key_State" json:"state,omitempty"`
+	CreatedAt     int64                  `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	ActivatedAt   int64                  `protobuf:"varint,5,opt,name=activated_at,json=activatedAt,proto3" json:"activated_at,omitempty"`
+	RetiredAt     int64                  `protobuf:"varint,6,opt,name=retired_at,json=retiredAt,proto3" json:"retired_at,omitempty"`
+	Fingerprint   []byte                 `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`               // seal.Keyring.Fingerprint; empty: nobody made it yet
+	Holders       []string               `protobuf:"bytes,8,rep,name=holders,proto3" json:"holders,omitempty"`                       // members that have it durable, ascending
+	UnusedBy      []string               `protobuf:"bytes,9,rep,name=unused_by,json=unusedBy,proto3" json:"unused_by,omitempty"`     // storage keys: members that have nothing sealed with it, ascending
+	RequestId     []byte                 `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // of the rotation
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Key) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *Key) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Key) GetState() Key_State {
+	if x != nil {
+		return x.State
+	}
+	return Key_STATE_UNSPECIFIED
+}
+
+func (x *Key) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Key) GetActivatedAt() int64 {
+	if x != nil {
+		return x.ActivatedAt
+	}
+	return 0
+}
+
+func (x *Key) GetRetiredAt() int64 {
+	if x != nil {
+		return x.RetiredAt
+	}
+	return 0
+}
+
+func (x *Key) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+func (x *Key) GetHolders() []string {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *Key) GetUnusedBy() []string {
+	if x != nil {
+		return x.UnusedBy
+	}
+	return nil
+}
+
+func (x *Key) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+type Keys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"` // in the order in which they were added
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Keys) Reset() {
+	*x = Keys{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keys) ProtoMessage() {}
+
+func (x *Keys) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keys.ProtoReflect.Descriptor instead.
+func (*Keys) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *Keys) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// KeyUses counts the versions whose data key is wrapped under a value key.
+type KeyUses struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Versions      uint64                 `protobuf:"varint,2,opt,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyUses) Reset() {
+	*x = KeyUses{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyUses) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyUses) ProtoMessage() {}
+
+func (x *KeyUses) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyUses.ProtoReflect.Descriptor instead.
+func (*KeyUses) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *KeyUses) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyUses) GetVersions() uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+// Reseal is a node's own row: how far its store is sealed anew. It describes
+// the rows beside it, also those of a checkpoint.
+type Reseal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"` // what rows are sealed with anew
+	Cursor        []byte                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`              // the rows before it are done
+	Clean         uint32                 `protobuf:"fixed32,3,opt,name=clean,proto3" json:"clean,omitempty"`              // all rows are sealed with this key or a later one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reseal) Reset() {
+	*x = Reseal{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reseal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reseal) ProtoMessage() {}
+
+func (x *Reseal) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reseal.ProtoReflect.Descriptor instead.
+func (*Reseal) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *Reseal) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *Reseal) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *Reseal) GetClean() uint32 {
+	if x != nil {
+		return x.Clean
+	}
+	return 0
+}
+
+// ChangeLog says which changes of a scope are kept, by their numbers in it.
+type ChangeLog struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	First         uint64                 `protobuf:"varint,1,opt,name=first,proto3" json:"first,omitempty"`    // the oldest one kept
+	Next          uint64                 `protobuf:"varint,2,opt,name=next,proto3" json:"next,omitempty"`      // of the next one
+	Last          *Position              `protobuf:"bytes,3,opt,name=last,proto3" json:"last,omitempty"`       // of the newest one
+	Trimmed       *Position              `protobuf:"bytes,4,opt,name=trimmed,proto3" json:"trimmed,omitempty"` // of the newest one that is not kept any more
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ChangeLog) Reset() {
+	*x = ChangeLog{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ChangeLog) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ChangeLog) ProtoMessage() {}
+
+func (x *ChangeLog) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ChangeLog.ProtoReflect.Descriptor instead.
+func (*ChangeLog) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *ChangeLog) GetFirst() uint64 {
+	if x != nil {
+		return x.First
+	}
+	return 0
+}
+
+func (x *ChangeLog) GetNext() uint64 {
+	if x != nil {
+		return x.Next
+	}
+	return 0
+}
+
+func (x *ChangeLog) GetLast() *Position {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *ChangeLog) GetTrimmed() *Position {
+	if x != nil {
+		return x.Trimmed
+	}
+	return nil
+}
+
+// Position is a place among the changes of the cluster.
+type Position struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Index         uint64                 `protobuf:"varint,1,opt,name=index,proto3" json:"index,omitempty"`   // raft index of the entry
+	Number        uint32                 `protobuf:"varint,2,opt,name=number,proto3" json:"number,omitempty"` // of the change in its entry, from 1
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Position) Reset() {
+	*x = Position{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Position) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Position) ProtoMessage() {}
+
+func (x *Position) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Position.ProtoReflect.Descriptor instead.
+func (*Position) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *Position) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *Position) GetNumber() uint32 {
+	if x != nil {
+		return x.Number
+	}
+	return 0
+}
+
+// Change is one change of a record. It never holds a value.
+type Change struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Position      *Position              `protobuf:"bytes,1,opt,name=position,proto3" json:"position,omitempty"`
+	Time          int64                  `protobuf:"varint,2,opt,name=time,proto3" json:"time,omitempty"`
+	Kind          Change_Kind            `protobuf:"varint,3,opt,name=kind,proto3,enum=hexr.fsm.v1.Change_Kind" json:"kind,omitempty"`
+	Path          string                 `protobuf:"bytes,4,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,5,opt,name=scope,proto3" json:"scope,omitempty"`
+	Version       uint64                 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Change) Reset() {
+	*x = Change{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Change) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Change) ProtoMessage() {}
+
+func (x *Change) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Change.ProtoReflect.Descriptor instead.
+func (*Change) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *Change) GetPosition() *Position {
+	if x != nil {
+		return x.Position
+	}
+	return nil
+}
+
+func (x *Change) GetTime() int64 {
+	if x != nil {
+		return x.Time
+	}
+	return 0
+}
+
+func (x *Change) GetKind() Change_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Change_KIND_UNSPECIFIED
+}
+
+func (x *Change) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Change) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *Change) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+// Totals count over all records.
+type Totals struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Overdue       uint64                 `protobuf:"varint,1,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Totals) Reset() {
+	*x = Totals{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Totals) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Totals) ProtoMessage() {}
+
+func (x *Totals) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Totals.ProtoReflect.Descriptor instead.
+func (*Totals) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Totals) GetOverdue() uint64 {
+	if x != nil {
+		return x.Overdue
+	}
+	return 0
+}
+
 type Blocked struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subjects      []string               `protobuf:"bytes,1,rep,name=subjects,proto3" json:"subjects,omitempty"` // ascending
@@ -1356,7 +2263,7 @@ type Blocked struct {
 
 func (x *Blocked) Reset() {
 	*x = Blocked{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +2275,7 @@ func (x *Blocked) String() string {
 func (*Blocked) ProtoMessage() {}
 
 func (x *Blocked) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +2288,7 @@ func (x *Blocked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocked.ProtoReflect.Descriptor instead.
 func (*Blocked) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Blocked) GetSubjects() []string {
@@ -1400,7 +2307,7 @@ type Members struct {
 
 func (x *Members) Reset() {
 	*x = Members{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +2319,7 @@ func (x *Members) String() string {
 func (*Members) ProtoMessage() {}
 
 func (x *Members) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +2332,7 @@ func (x *Members) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Members.ProtoReflect.Descriptor instead.
 func (*Members) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Members) GetMembers() []*Member {
@@ -1444,7 +2351,7 @@ type Tokens struct {
 
 func (x *Tokens) Reset() {
 	*x = Tokens{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +2363,7 @@ func (x *Tokens) String() string {
 func (*Tokens) ProtoMessage() {}
 
 func (x *Tokens) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +2376,7 @@ func (x *Tokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tokens.ProtoReflect.Descriptor instead.
 func (*Tokens) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Tokens) GetTokens() []*Token {
@@ -1490,7 +2397,7 @@ type RowBlock struct {
 
 func (x *RowBlock) Reset() {
 	*x = RowBlock{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +2409,7 @@ func (x *RowBlock) String() string {
 func (*RowBlock) ProtoMessage() {}
 
 func (x *RowBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +2422,7 @@ func (x *RowBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowBlock.ProtoReflect.Descriptor instead.
 func (*RowBlock) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *RowBlock) GetFirst() uint64 {
@@ -1542,7 +2449,7 @@ type Posting struct {
 
 func (x *Posting) Reset() {
 	*x = Posting{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +2461,7 @@ func (x *Posting) String() string {
 func (*Posting) ProtoMessage() {}
 
 func (x *Posting) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +2474,7 @@ func (x *Posting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Posting.ProtoReflect.Descriptor instead.
 func (*Posting) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Posting) GetDeltas() []uint64 {
@@ -1587,7 +2494,7 @@ type Tile struct {
 
 func (x *Tile) Reset() {
 	*x = Tile{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +2506,7 @@ func (x *Tile) String() string {
 func (*Tile) ProtoMessage() {}
 
 func (x *Tile) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +2519,7 @@ func (x *Tile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tile.ProtoReflect.Descriptor instead.
 func (*Tile) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Tile) GetHashes() []byte {
@@ -1626,7 +2533,7 @@ var File_fsm_fsmpb_state_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\n" +
-	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\xb3\x02\n" +
+	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\xef\x02\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -1639,7 +2546,8 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x05range\x18\b \x03(\fR\x05range\x12@\n" +
 	"\rconfiguration\x18\t \x01(\v2\x1a.hexr.fsm.v1.ConfigurationR\rconfiguration\x12'\n" +
 	"\x05marks\x18\n" +
-	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\"D\n" +
+	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\x12:\n" +
+	"\x0evalue_key_uses\x18\v \x03(\v2\x14.hexr.fsm.v1.KeyUsesR\fvalueKeyUses\"D\n" +
 	"\x04Mark\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
@@ -1650,7 +2558,7 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xf7\x05\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xc6\x06\n" +
 	"\bSettings\x12,\n" +
 	"\x12join_without_token\x18\x01 \x01(\bR\x10joinWithoutToken\x12\x19\n" +
 	"\bjwt_svid\x18\x02 \x01(\bR\ajwtSvid\x12&\n" +
@@ -1675,7 +2583,9 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\rlist_page_max\x18\x11 \x01(\x04R\vlistPageMax\x12$\n" +
 	"\x0eaudit_rows_max\x18\x12 \x01(\x04R\fauditRowsMax\x12$\n" +
 	"\x0eaudit_scan_max\x18\x13 \x01(\x04R\fauditScanMax\x12\x16\n" +
-	"\x06format\x18\x14 \x01(\rR\x06format\"\xa5\x01\n" +
+	"\x06format\x18\x14 \x01(\rR\x06format\x12*\n" +
+	"\x11rewrap_per_second\x18\x1e \x01(\x04R\x0frewrapPerSecond\x12!\n" +
+	"\fchanges_kept\x182 \x01(\x04R\vchangesKept\"\xe5\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -1683,7 +2593,11 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\tjoined_at\x18\x04 \x01(\x03R\bjoinedAt\x12\x18\n" +
 	"\aremoved\x18\x05 \x01(\bR\aremoved\x12\x1d\n" +
 	"\n" +
-	"token_hash\x18\x06 \x01(\fR\ttokenHash\"\x96\x01\n" +
+	"token_hash\x18\x06 \x01(\fR\ttokenHash\x12\x1d\n" +
+	"\n" +
+	"joined_row\x18\v \x01(\x04R\tjoinedRow\x12\x1f\n" +
+	"\vremoved_row\x18\f \x01(\x04R\n" +
+	"removedRow\"\x96\x01\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x17\n" +
@@ -1692,7 +2606,7 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12\x1d\n" +
 	"\n" +
 	"expires_at\x18\x05 \x01(\x03R\texpiresAt\x12\x12\n" +
-	"\x04used\x18\x06 \x01(\bR\x04used\"\xe5\x01\n" +
+	"\x04used\x18\x06 \x01(\bR\x04used\"\xc0\x03\n" +
 	"\x04Head\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
@@ -1702,7 +2616,26 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"deleted_at\x18\x05 \x01(\x03R\tdeletedAt\x12%\n" +
 	"\x0eby_provisioner\x18\x06 \x01(\bR\rbyProvisioner\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\a \x01(\x03R\tcreatedAt\"\xa8\x02\n" +
+	"created_at\x18\a \x01(\x03R\tcreatedAt\x12\x18\n" +
+	"\acurrent\x18\x14 \x01(\x04R\acurrent\x12#\n" +
+	"\rcurrent_since\x18\x15 \x01(\x03R\fcurrentSince\x121\n" +
+	"\brotation\x18\x16 \x01(\v2\x15.hexr.fsm.v1.RotationR\brotation\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x17 \x01(\x04R\n" +
+	"generation\x12\x16\n" +
+	"\x06period\x18\x18 \x01(\x03R\x06period\x12\x15\n" +
+	"\x06due_at\x18\x19 \x01(\x03R\x05dueAt\x12\x18\n" +
+	"\aoverdue\x18\x1a \x01(\bR\aoverdue\"\xb8\x01\n" +
+	"\bRotation\x12\x16\n" +
+	"\x06holder\x18\x01 \x01(\tR\x06holder\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x02 \x01(\x04R\n" +
+	"generation\x12\x1f\n" +
+	"\vlease_until\x18\x03 \x01(\x03R\n" +
+	"leaseUntil\x12\x18\n" +
+	"\apending\x18\x04 \x01(\x04R\apending\x12\x12\n" +
+	"\x04base\x18\x05 \x01(\x04R\x04base\x12%\n" +
+	"\x0eby_provisioner\x18\x06 \x01(\bR\rbyProvisioner\"\xfe\x02\n" +
 	"\vVersionMeta\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
@@ -1712,7 +2645,11 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x05 \x01(\fR\trequestId\x12\x1c\n" +
 	"\tdestroyed\x18\x06 \x01(\bR\tdestroyed\x12<\n" +
-	"\x06labels\x18\a \x03(\v2$.hexr.fsm.v1.VersionMeta.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\a \x03(\v2$.hexr.fsm.v1.VersionMeta.LabelsEntryR\x06labels\x12\x1b\n" +
+	"\tvalue_key\x18\v \x01(\aR\bvalueKey\x12\x18\n" +
+	"\apending\x18\x14 \x01(\bR\apending\x12\x1d\n" +
+	"\n" +
+	"expires_at\x18\x15 \x01(\x03R\texpiresAt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1f\n" +
@@ -1737,18 +2674,83 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\toperation\x18\x02 \x01(\rR\toperation\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06result\x18\x04 \x01(\fR\x06result\x12\x12\n" +
-	"\x04time\x18\x05 \x01(\x03R\x04time\"\xb9\x01\n" +
+	"\x04time\x18\x05 \x01(\x03R\x04time\"\xdc\x01\n" +
 	"\x06Expiry\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.hexr.fsm.v1.Expiry.KindR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x1d\n" +
 	"\n" +
-	"deleted_at\x18\x03 \x01(\x03R\tdeletedAt\"P\n" +
+	"deleted_at\x18\x03 \x01(\x03R\tdeletedAt\"s\n" +
 	"\x04Kind\x12\x14\n" +
 	"\x10KIND_UNSPECIFIED\x10\x00\x12\x10\n" +
 	"\fKIND_REQUEST\x10\x01\x12\x10\n" +
 	"\fKIND_DELETED\x10\x02\x12\x0e\n" +
 	"\n" +
-	"KIND_TOKEN\x10\x03\"%\n" +
+	"KIND_TOKEN\x10\x03\x12\x11\n" +
+	"\rKIND_ROTATION\x10\n" +
+	"\x12\x0e\n" +
+	"\n" +
+	"KIND_GRACE\x10\v\"\x88\x04\n" +
+	"\x03Key\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\aR\x02id\x12,\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x16.hexr.fsm.v1.Key.StateR\x05state\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12!\n" +
+	"\factivated_at\x18\x05 \x01(\x03R\vactivatedAt\x12\x1d\n" +
+	"\n" +
+	"retired_at\x18\x06 \x01(\x03R\tretiredAt\x12 \n" +
+	"\vfingerprint\x18\a \x01(\fR\vfingerprint\x12\x18\n" +
+	"\aholders\x18\b \x03(\tR\aholders\x12\x1b\n" +
+	"\tunused_by\x18\t \x03(\tR\bunusedBy\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\n" +
+	" \x01(\fR\trequestId\">\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"KIND_VALUE\x10\x01\x12\x10\n" +
+	"\fKIND_STORAGE\x10\x02\"\x7f\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_PENDING\x10\x01\x12\x10\n" +
+	"\fSTATE_ACTIVE\x10\x02\x12\x12\n" +
+	"\x0eSTATE_REPLACED\x10\x03\x12\x11\n" +
+	"\rSTATE_RETIRED\x10\x04\x12\x13\n" +
+	"\x0fSTATE_ABANDONED\x10\x05\",\n" +
+	"\x04Keys\x12$\n" +
+	"\x04keys\x18\x01 \x03(\v2\x10.hexr.fsm.v1.KeyR\x04keys\"<\n" +
+	"\aKeyUses\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12\x1a\n" +
+	"\bversions\x18\x02 \x01(\x04R\bversions\"M\n" +
+	"\x06Reseal\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x14\n" +
+	"\x05clean\x18\x03 \x01(\aR\x05clean\"\x91\x01\n" +
+	"\tChangeLog\x12\x14\n" +
+	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
+	"\x04next\x18\x02 \x01(\x04R\x04next\x12)\n" +
+	"\x04last\x18\x03 \x01(\v2\x15.hexr.fsm.v1.PositionR\x04last\x12/\n" +
+	"\atrimmed\x18\x04 \x01(\v2\x15.hexr.fsm.v1.PositionR\atrimmed\"8\n" +
+	"\bPosition\x12\x14\n" +
+	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x16\n" +
+	"\x06number\x18\x02 \x01(\rR\x06number\"\xc7\x02\n" +
+	"\x06Change\x121\n" +
+	"\bposition\x18\x01 \x01(\v2\x15.hexr.fsm.v1.PositionR\bposition\x12\x12\n" +
+	"\x04time\x18\x02 \x01(\x03R\x04time\x12,\n" +
+	"\x04kind\x18\x03 \x01(\x0e2\x18.hexr.fsm.v1.Change.KindR\x04kind\x12\x12\n" +
+	"\x04path\x18\x04 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x05 \x01(\tR\x05scope\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\x04R\aversion\"\x83\x01\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bKIND_PUT\x10\x01\x12\x0f\n" +
+	"\vKIND_DELETE\x10\x02\x12\x11\n" +
+	"\rKIND_UNDELETE\x10\x03\x12\x10\n" +
+	"\fKIND_DESTROY\x10\x04\x12\x0f\n" +
+	"\vKIND_ROTATE\x10\x05\x12\x10\n" +
+	"\fKIND_OVERDUE\x10\x06\"\"\n" +
+	"\x06Totals\x12\x18\n" +
+	"\aoverdue\x18\x01 \x01(\x04R\aoverdue\"%\n" +
 	"\aBlocked\x12\x1a\n" +
 	"\bsubjects\x18\x01 \x03(\tR\bsubjects\"8\n" +
 	"\aMembers\x12-\n" +
@@ -1775,50 +2777,71 @@ func file_fsm_fsmpb_state_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_state_proto_rawDescData
 }
 
-var file_fsm_fsmpb_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_fsm_fsmpb_state_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
+var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_fsm_fsmpb_state_proto_goTypes = []any{
 	(Expiry_Kind)(0),      // 0: hexr.fsm.v1.Expiry.Kind
-	(*Meta)(nil),          // 1: hexr.fsm.v1.Meta
-	(*Mark)(nil),          // 2: hexr.fsm.v1.Mark
-	(*Configuration)(nil), // 3: hexr.fsm.v1.Configuration
-	(*Server)(nil),        // 4: hexr.fsm.v1.Server
-	(*Settings)(nil),      // 5: hexr.fsm.v1.Settings
-	(*Member)(nil),        // 6: hexr.fsm.v1.Member
-	(*Token)(nil),         // 7: hexr.fsm.v1.Token
-	(*Head)(nil),          // 8: hexr.fsm.v1.Head
-	(*VersionMeta)(nil),   // 9: hexr.fsm.v1.VersionMeta
-	(*Value)(nil),         // 10: hexr.fsm.v1.Value
-	(*Siblings)(nil),      // 11: hexr.fsm.v1.Siblings
-	(*Directory)(nil),     // 12: hexr.fsm.v1.Directory
-	(*DirectoryPage)(nil), // 13: hexr.fsm.v1.DirectoryPage
-	(*Page)(nil),          // 14: hexr.fsm.v1.Page
-	(*Usage)(nil),         // 15: hexr.fsm.v1.Usage
-	(*Remembered)(nil),    // 16: hexr.fsm.v1.Remembered
-	(*Expiry)(nil),        // 17: hexr.fsm.v1.Expiry
-	(*Blocked)(nil),       // 18: hexr.fsm.v1.Blocked
-	(*Members)(nil),       // 19: hexr.fsm.v1.Members
-	(*Tokens)(nil),        // 20: hexr.fsm.v1.Tokens
-	(*RowBlock)(nil),      // 21: hexr.fsm.v1.RowBlock
-	(*Posting)(nil),       // 22: hexr.fsm.v1.Posting
-	(*Tile)(nil),          // 23: hexr.fsm.v1.Tile
-	nil,                   // 24: hexr.fsm.v1.VersionMeta.LabelsEntry
+	(Key_Kind)(0),         // 1: hexr.fsm.v1.Key.Kind
+	(Key_State)(0),        // 2: hexr.fsm.v1.Key.State
+	(Change_Kind)(0),      // 3: hexr.fsm.v1.Change.Kind
+	(*Meta)(nil),          // 4: hexr.fsm.v1.Meta
+	(*Mark)(nil),          // 5: hexr.fsm.v1.Mark
+	(*Configuration)(nil), // 6: hexr.fsm.v1.Configuration
+	(*Server)(nil),        // 7: hexr.fsm.v1.Server
+	(*Settings)(nil),      // 8: hexr.fsm.v1.Settings
+	(*Member)(nil),        // 9: hexr.fsm.v1.Member
+	(*Token)(nil),         // 10: hexr.fsm.v1.Token
+	(*Head)(nil),          // 11: hexr.fsm.v1.Head
+	(*Rotation)(nil),      // 12: hexr.fsm.v1.Rotation
+	(*VersionMeta)(nil),   // 13: hexr.fsm.v1.VersionMeta
+	(*Value)(nil),         // 14: hexr.fsm.v1.Value
+	(*Siblings)(nil),      // 15: hexr.fsm.v1.Siblings
+	(*Directory)(nil),     // 16: hexr.fsm.v1.Directory
+	(*DirectoryPage)(nil), // 17: hexr.fsm.v1.DirectoryPage
+	(*Page)(nil),          // 18: hexr.fsm.v1.Page
+	(*Usage)(nil),         // 19: hexr.fsm.v1.Usage
+	(*Remembered)(nil),    // 20: hexr.fsm.v1.Remembered
+	(*Expiry)(nil),        // 21: hexr.fsm.v1.Expiry
+	(*Key)(nil),           // 22: hexr.fsm.v1.Key
+	(*Keys)(nil),          // 23: hexr.fsm.v1.Keys
+	(*KeyUses)(nil),       // 24: hexr.fsm.v1.KeyUses
+	(*Reseal)(nil),        // 25: hexr.fsm.v1.Reseal
+	(*ChangeLog)(nil),     // 26: hexr.fsm.v1.ChangeLog
+	(*Position)(nil),      // 27: hexr.fsm.v1.Position
+	(*Change)(nil),        // 28: hexr.fsm.v1.Change
+	(*Totals)(nil),        // 29: hexr.fsm.v1.Totals
+	(*Blocked)(nil),       // 30: hexr.fsm.v1.Blocked
+	(*Members)(nil),       // 31: hexr.fsm.v1.Members
+	(*Tokens)(nil),        // 32: hexr.fsm.v1.Tokens
+	(*RowBlock)(nil),      // 33: hexr.fsm.v1.RowBlock
+	(*Posting)(nil),       // 34: hexr.fsm.v1.Posting
+	(*Tile)(nil),          // 35: hexr.fsm.v1.Tile
+	nil,                   // 36: hexr.fsm.v1.VersionMeta.LabelsEntry
 }
 var file_fsm_fsmpb_state_proto_depIdxs = []int32{
-	3,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
-	2,  // 1: hexr.fsm.v1.Meta.marks:type_name -> hexr.fsm.v1.Mark
-	4,  // 2: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
-	9,  // 3: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
-	24, // 4: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
-	13, // 5: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
-	0,  // 6: hexr.fsm.v1.Expiry.kind:type_name -> hexr.fsm.v1.Expiry.Kind
-	6,  // 7: hexr.fsm.v1.Members.members:type_name -> hexr.fsm.v1.Member
-	7,  // 8: hexr.fsm.v1.Tokens.tokens:type_name -> hexr.fsm.v1.Token
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	6,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
+	5,  // 1: hexr.fsm.v1.Meta.marks:type_name -> hexr.fsm.v1.Mark
+	24, // 2: hexr.fsm.v1.Meta.value_key_uses:type_name -> hexr.fsm.v1.KeyUses
+	7,  // 3: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
+	13, // 4: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
+	12, // 5: hexr.fsm.v1.Head.rotation:type_name -> hexr.fsm.v1.Rotation
+	36, // 6: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
+	17, // 7: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
+	0,  // 8: hexr.fsm.v1.Expiry.kind:type_name -> hexr.fsm.v1.Expiry.Kind
+	1,  // 9: hexr.fsm.v1.Key.kind:type_name -> hexr.fsm.v1.Key.Kind
+	2,  // 10: hexr.fsm.v1.Key.state:type_name -> hexr.fsm.v1.Key.State
+	22, // 11: hexr.fsm.v1.Keys.keys:type_name -> hexr.fsm.v1.Key
+	27, // 12: hexr.fsm.v1.ChangeLog.last:type_name -> hexr.fsm.v1.Position
+	27, // 13: hexr.fsm.v1.ChangeLog.trimmed:type_name -> hexr.fsm.v1.Position
+	27, // 14: hexr.fsm.v1.Change.position:type_name -> hexr.fsm.v1.Position
+	3,  // 15: hexr.fsm.v1.Change.kind:type_name -> hexr.fsm.v1.Change.Kind
+	9,  // 16: hexr.fsm.v1.Members.members:type_name -> hexr.fsm.v1.Member
+	10, // 17: hexr.fsm.v1.Tokens.tokens:type_name -> hexr.fsm.v1.Token
+	18, // [18:18] is the sub-list for method output_type
+	18, // [18:18] is the sub-list for method input_type
+	18, // [18:18] is the sub-list for extension type_name
+	18, // [18:18] is the sub-list for extension extendee
+	0,  // [0:18] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_state_proto_init() }
@@ -1831,8 +2854,8 @@ func file_fsm_fsmpb_state_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_state_proto_rawDesc), len(file_fsm_fsmpb_state_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   24,
+			NumEnums:      4,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -2,6 +2,7 @@ package hexrv1
 
 import (
 	"encoding/base64"
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/proto"
@@ -12,7 +13,8 @@ import (
 
 // ToJSON turns a message of this API into what encoding/json prints as the
 // HTTP/JSON side and the command line show it: names as in the proto, numbers as
-// numbers, times in RFC 3339, bytes as base64; unset messages are left out.
+// numbers, times in RFC 3339, durations such as 90d, bytes as base64, enums in
+// lower case; unset messages are left out.
 func ToJSON(m proto.Message) any { return messageJSON(m.ProtoReflect()) }
 
 func messageJSON(m protoreflect.Message) any {
@@ -20,7 +22,7 @@ func messageJSON(m protoreflect.Message) any {
 	case *timestamppb.Timestamp:
 		return v.AsTime().Format(time.RFC3339Nano)
 	case *durationpb.Duration:
-		return v.AsDuration().String()
+		return FormatDuration(v.AsDuration())
 	}
 	out := map[string]any{}
 	fields := m.Descriptor().Fields()
@@ -57,6 +59,10 @@ func scalarJSON(f protoreflect.FieldDescriptor, v protoreflect.Value) any {
 	switch f.Kind() {
 	case protoreflect.MessageKind:
 		return messageJSON(v.Message())
+	case protoreflect.EnumKind:
+		if value := f.Enum().Values().ByNumber(v.Enum()); value != nil {
+			return strings.ToLower(string(value.Name()))
+		}
 	case protoreflect.BytesKind:
 		return base64.StdEncoding.EncodeToString(v.Bytes())
 	}

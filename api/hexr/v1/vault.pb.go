@@ -10,6 +10,7 @@ import (
 	_ "buf.build/gen/go/bufbuild/protovalidate/protocolbuffers/go/buf/validate"
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -23,6 +24,73 @@ const (
 	_ = protoimpl.EnforceVersion(protoimpl.MaxVersion - 20)
 )
 
+type WatchEvent_Type int32
+
+const (
+	WatchEvent_TYPE_UNSPECIFIED WatchEvent_Type = 0
+	WatchEvent_BOOKMARK         WatchEvent_Type = 1 // nothing before this cursor is still to come
+	WatchEvent_RESYNC           WatchEvent_Type = 2 // what was asked for is not kept any more: list and get again; goes on from this cursor
+	WatchEvent_PUT              WatchEvent_Type = 3 // a version was put, and is current
+	WatchEvent_DELETE           WatchEvent_Type = 4
+	WatchEvent_UNDELETE         WatchEvent_Type = 5
+	WatchEvent_DESTROY          WatchEvent_Type = 6 // version 0: all of them
+	WatchEvent_ROTATE           WatchEvent_Type = 7 // a rotation made the version current
+	WatchEvent_OVERDUE          WatchEvent_Type = 8 // the time for a rotation has passed
+)
+
+// Enum value maps for WatchEvent_Type.
+var (
+	WatchEvent_Type_name = map[int32]string{
+		0: "TYPE_UNSPECIFIED",
+		1: "BOOKMARK",
+		2: "RESYNC",
+		3: "PUT",
+		4: "DELETE",
+		5: "UNDELETE",
+		6: "DESTROY",
+		7: "ROTATE",
+		8: "OVERDUE",
+	}
+	WatchEvent_Type_value = map[string]int32{
+		"TYPE_UNSPECIFIED": 0,
+		"BOOKMARK":         1,
+		"RESYNC":           2,
+		"PUT":              3,
+		"DELETE":           4,
+		"UNDELETE":         5,
+		"DESTROY":          6,
+		"ROTATE":           7,
+		"OVERDUE":          8,
+	}
+)
+
+func (x WatchEvent_Type) Enum() *WatchEvent_Type {
+	p := new(WatchEvent_Type)
+	*p = x
+	return p
+}
+
+func (x WatchEvent_Type) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (WatchEvent_Type) Descriptor() protoreflect.EnumDescriptor {
+	return file_api_hexr_v1_vault_proto_enumTypes[0].Descriptor()
+}
+
+func (WatchEvent_Type) Type() protoreflect.EnumType {
+	return &file_api_hexr_v1_vault_proto_enumTypes[0]
+}
+
+func (x WatchEvent_Type) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use WatchEvent_Type.Descriptor instead.
+func (WatchEvent_Type) EnumDescriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{25, 0}
+}
+
 type PutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
@@ -33,7 +101,9 @@ type PutRequest struct {
 	ExpectedVersion *uint64           `protobuf:"varint,4,opt,name=expected_version,json=expectedVersion,proto3,oneof" json:"expected_version,omitempty"`
 	Metadata        map[string]string `protobuf:"bytes,5,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// 16 random bytes, the same for every retry of this request; empty: the node makes one.
-	RequestId     []byte `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	RequestId []byte `protobuf:"bytes,6,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	// Time between rotations; 0: no schedule; unset: as it was.
+	Rotation      *durationpb.Duration `protobuf:"bytes,7,opt,name=rotation,proto3" json:"rotation,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -106,6 +176,13 @@ func (x *PutRequest) GetMetadata() map[string]string {
 func (x *PutRequest) GetRequestId() []byte {
 	if x != nil {
 		return x.RequestId
+	}
+	return nil
+}
+
+func (x *PutRequest) GetRotation() *durationpb.Duration {
+	if x != nil {
+		return x.Rotation
 	}
 	return nil
 }
@@ -592,6 +669,7 @@ type ListRequest struct {
 	PageSize       uint32                 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"` // 0: 100; more than 1,000 is cut to that
 	PageToken      string                 `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
 	IncludeDeleted bool                   `protobuf:"varint,5,opt,name=include_deleted,json=includeDeleted,proto3" json:"include_deleted,omitempty"`
+	Overdue        bool                   `protobuf:"varint,6,opt,name=overdue,proto3" json:"overdue,omitempty"` // only those whose rotation is overdue
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -661,6 +739,13 @@ func (x *ListRequest) GetIncludeDeleted() bool {
 	return false
 }
 
+func (x *ListRequest) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
 type ListResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Secrets       []*SecretInfo          `protobuf:"bytes,1,rep,name=secrets,proto3" json:"secrets,omitempty"`
@@ -724,6 +809,9 @@ type SecretInfo struct {
 	DeletedAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=deleted_at,json=deletedAt,proto3" json:"deleted_at,omitempty"` // unset: live
 	Size          uint64                 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`
 	ByProvisioner bool                   `protobuf:"varint,8,opt,name=by_provisioner,json=byProvisioner,proto3" json:"by_provisioner,omitempty"`
+	Rotation      *durationpb.Duration   `protobuf:"bytes,9,opt,name=rotation,proto3" json:"rotation,omitempty"`                                   // unset: no schedule
+	RotationDueAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=rotation_due_at,json=rotationDueAt,proto3" json:"rotation_due_at,omitempty"` // unset: never
+	Overdue       bool                   `protobuf:"varint,11,opt,name=overdue,proto3" json:"overdue,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -810,6 +898,27 @@ func (x *SecretInfo) GetSize() uint64 {
 func (x *SecretInfo) GetByProvisioner() bool {
 	if x != nil {
 		return x.ByProvisioner
+	}
+	return false
+}
+
+func (x *SecretInfo) GetRotation() *durationpb.Duration {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
+func (x *SecretInfo) GetRotationDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RotationDueAt
+	}
+	return nil
+}
+
+func (x *SecretInfo) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
 	}
 	return false
 }
@@ -1421,6 +1530,9 @@ type VersionInfo struct {
 	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
 	Deleted       bool                   `protobuf:"varint,4,opt,name=deleted,proto3" json:"deleted,omitempty"`
 	Destroyed     bool                   `protobuf:"varint,5,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
+	Current       bool                   `protobuf:"varint,6,opt,name=current,proto3" json:"current,omitempty"`                     // what a get without a version reads
+	Pending       bool                   `protobuf:"varint,7,opt,name=pending,proto3" json:"pending,omitempty"`                     // of a rotation that is under way
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // the end of a rotation's grace
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1488,6 +1600,27 @@ func (x *VersionInfo) GetDestroyed() bool {
 		return x.Destroyed
 	}
 	return false
+}
+
+func (x *VersionInfo) GetCurrent() bool {
+	if x != nil {
+		return x.Current
+	}
+	return false
+}
+
+func (x *VersionInfo) GetPending() bool {
+	if x != nil {
+		return x.Pending
+	}
+	return false
+}
+
+func (x *VersionInfo) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
 }
 
 type WhoAmIRequest struct {
@@ -1610,11 +1743,964 @@ func (x *WhoAmIResponse) GetScopes() []string {
 	return nil
 }
 
+type WatchRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Prefix        string                 `protobuf:"bytes,1,opt,name=prefix,proto3" json:"prefix,omitempty"` // of paths; empty: all
+	Path          string                 `protobuf:"bytes,2,opt,name=path,proto3" json:"path,omitempty"`     // exactly this one, in place of a prefix
+	Scope         string                 `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
+	After         string                 `protobuf:"bytes,4,opt,name=after,proto3" json:"after,omitempty"` // a cursor; empty: from now on
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchRequest) Reset() {
+	*x = WatchRequest{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchRequest) ProtoMessage() {}
+
+func (x *WatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchRequest.ProtoReflect.Descriptor instead.
+func (*WatchRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *WatchRequest) GetPrefix() string {
+	if x != nil {
+		return x.Prefix
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *WatchRequest) GetAfter() string {
+	if x != nil {
+		return x.After
+	}
+	return ""
+}
+
+// WatchEvent is a change, or a sign of life.
+type WatchEvent struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Type          WatchEvent_Type        `protobuf:"varint,1,opt,name=type,proto3,enum=hexr.v1.WatchEvent_Type" json:"type,omitempty"`
+	Cursor        string                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"` // give it as after, to go on behind this event, on any node
+	Index         uint64                 `protobuf:"varint,3,opt,name=index,proto3" json:"index,omitempty"`  // of the raft log
+	Time          *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=time,proto3" json:"time,omitempty"`
+	Path          string                 `protobuf:"bytes,5,opt,name=path,proto3" json:"path,omitempty"` // of a change
+	Scope         string                 `protobuf:"bytes,6,opt,name=scope,proto3" json:"scope,omitempty"`
+	Version       uint64                 `protobuf:"varint,7,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WatchEvent) Reset() {
+	*x = WatchEvent{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WatchEvent) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WatchEvent) ProtoMessage() {}
+
+func (x *WatchEvent) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WatchEvent.ProtoReflect.Descriptor instead.
+func (*WatchEvent) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *WatchEvent) GetType() WatchEvent_Type {
+	if x != nil {
+		return x.Type
+	}
+	return WatchEvent_TYPE_UNSPECIFIED
+}
+
+func (x *WatchEvent) GetCursor() string {
+	if x != nil {
+		return x.Cursor
+	}
+	return ""
+}
+
+func (x *WatchEvent) GetIndex() uint64 {
+	if x != nil {
+		return x.Index
+	}
+	return 0
+}
+
+func (x *WatchEvent) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *WatchEvent) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *WatchEvent) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *WatchEvent) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type RotateBeginRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Ttl           *durationpb.Duration   `protobuf:"bytes,4,opt,name=ttl,proto3" json:"ttl,omitempty"`                // of the lease; unset: 30 s
+	Generation    uint64                 `protobuf:"varint,5,opt,name=generation,proto3" json:"generation,omitempty"` // 0: take the lease; else keep the one of this generation for longer
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateBeginRequest) Reset() {
+	*x = RotateBeginRequest{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateBeginRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateBeginRequest) ProtoMessage() {}
+
+func (x *RotateBeginRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateBeginRequest.ProtoReflect.Descriptor instead.
+func (*RotateBeginRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{26}
+}
+
+func (x *RotateBeginRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateBeginRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateBeginRequest) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *RotateBeginRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *RotateBeginRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type RotateBeginResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"` // names the lease in the calls that follow
+	Current       uint64                 `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	Pending       uint64                 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"` // 0: none yet
+	LeaseUntil    *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=lease_until,json=leaseUntil,proto3" json:"lease_until,omitempty"`
+	Resumed       bool                   `protobuf:"varint,7,opt,name=resumed,proto3" json:"resumed,omitempty"` // the pending version is another rotator's, that went away: commit it, or stage another
+	Replayed      bool                   `protobuf:"varint,8,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateBeginResponse) Reset() {
+	*x = RotateBeginResponse{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateBeginResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateBeginResponse) ProtoMessage() {}
+
+func (x *RotateBeginResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateBeginResponse.ProtoReflect.Descriptor instead.
+func (*RotateBeginResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *RotateBeginResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateBeginResponse) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateBeginResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateBeginResponse) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *RotateBeginResponse) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *RotateBeginResponse) GetLeaseUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LeaseUntil
+	}
+	return nil
+}
+
+func (x *RotateBeginResponse) GetResumed() bool {
+	if x != nil {
+		return x.Resumed
+	}
+	return false
+}
+
+func (x *RotateBeginResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+type RotateStageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Value         []byte                 `protobuf:"bytes,5,opt,name=value,proto3" json:"value,omitempty"`
+	Metadata      map[string]string      `protobuf:"bytes,6,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"` // none: that of the current version
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateStageRequest) Reset() {
+	*x = RotateStageRequest{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateStageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateStageRequest) ProtoMessage() {}
+
+func (x *RotateStageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateStageRequest.ProtoReflect.Descriptor instead.
+func (*RotateStageRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *RotateStageRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateStageRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateStageRequest) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *RotateStageRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateStageRequest) GetValue() []byte {
+	if x != nil {
+		return x.Value
+	}
+	return nil
+}
+
+func (x *RotateStageRequest) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+type RotateStageResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Generation    uint64                 `protobuf:"varint,3,opt,name=generation,proto3" json:"generation,omitempty"`
+	Current       uint64                 `protobuf:"varint,4,opt,name=current,proto3" json:"current,omitempty"`
+	Pending       uint64                 `protobuf:"varint,5,opt,name=pending,proto3" json:"pending,omitempty"`
+	Replayed      bool                   `protobuf:"varint,6,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateStageResponse) Reset() {
+	*x = RotateStageResponse{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateStageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateStageResponse) ProtoMessage() {}
+
+func (x *RotateStageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateStageResponse.ProtoReflect.Descriptor instead.
+func (*RotateStageResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *RotateStageResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateStageResponse) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateStageResponse) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateStageResponse) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *RotateStageResponse) GetPending() uint64 {
+	if x != nil {
+		return x.Pending
+	}
+	return 0
+}
+
+func (x *RotateStageResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+type RotateCommitRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	Version       uint64                 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"` // the pending one
+	Grace         *durationpb.Duration   `protobuf:"bytes,6,opt,name=grace,proto3" json:"grace,omitempty"`      // unset: 24 h
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCommitRequest) Reset() {
+	*x = RotateCommitRequest{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCommitRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCommitRequest) ProtoMessage() {}
+
+func (x *RotateCommitRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCommitRequest.ProtoReflect.Descriptor instead.
+func (*RotateCommitRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RotateCommitRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateCommitRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateCommitRequest) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *RotateCommitRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+func (x *RotateCommitRequest) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RotateCommitRequest) GetGrace() *durationpb.Duration {
+	if x != nil {
+		return x.Grace
+	}
+	return nil
+}
+
+type RotateCommitResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Version       uint64                 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`   // current now
+	Previous      uint64                 `protobuf:"varint,4,opt,name=previous,proto3" json:"previous,omitempty"` // readable by its number until
+	PreviousUntil *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=previous_until,json=previousUntil,proto3" json:"previous_until,omitempty"`
+	Replayed      bool                   `protobuf:"varint,6,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateCommitResponse) Reset() {
+	*x = RotateCommitResponse{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateCommitResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateCommitResponse) ProtoMessage() {}
+
+func (x *RotateCommitResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateCommitResponse.ProtoReflect.Descriptor instead.
+func (*RotateCommitResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RotateCommitResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateCommitResponse) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateCommitResponse) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RotateCommitResponse) GetPrevious() uint64 {
+	if x != nil {
+		return x.Previous
+	}
+	return 0
+}
+
+func (x *RotateCommitResponse) GetPreviousUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.PreviousUntil
+	}
+	return nil
+}
+
+func (x *RotateCommitResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+type RotateAbortRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Generation    uint64                 `protobuf:"varint,4,opt,name=generation,proto3" json:"generation,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAbortRequest) Reset() {
+	*x = RotateAbortRequest{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[32]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAbortRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAbortRequest) ProtoMessage() {}
+
+func (x *RotateAbortRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[32]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAbortRequest.ProtoReflect.Descriptor instead.
+func (*RotateAbortRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{32}
+}
+
+func (x *RotateAbortRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateAbortRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateAbortRequest) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *RotateAbortRequest) GetGeneration() uint64 {
+	if x != nil {
+		return x.Generation
+	}
+	return 0
+}
+
+type RotateAbortResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Current       uint64                 `protobuf:"varint,3,opt,name=current,proto3" json:"current,omitempty"`
+	Replayed      bool                   `protobuf:"varint,4,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAbortResponse) Reset() {
+	*x = RotateAbortResponse{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[33]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAbortResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAbortResponse) ProtoMessage() {}
+
+func (x *RotateAbortResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[33]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAbortResponse.ProtoReflect.Descriptor instead.
+func (*RotateAbortResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{33}
+}
+
+func (x *RotateAbortResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *RotateAbortResponse) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *RotateAbortResponse) GetCurrent() uint64 {
+	if x != nil {
+		return x.Current
+	}
+	return 0
+}
+
+func (x *RotateAbortResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
+type SetRotationRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,3,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Rotation      *durationpb.Duration   `protobuf:"bytes,4,opt,name=rotation,proto3" json:"rotation,omitempty"` // unset or 0: no schedule
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRotationRequest) Reset() {
+	*x = SetRotationRequest{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRotationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRotationRequest) ProtoMessage() {}
+
+func (x *SetRotationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRotationRequest.ProtoReflect.Descriptor instead.
+func (*SetRotationRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *SetRotationRequest) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SetRotationRequest) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *SetRotationRequest) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+func (x *SetRotationRequest) GetRotation() *durationpb.Duration {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
+type SetRotationResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Path          string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
+	Scope         string                 `protobuf:"bytes,2,opt,name=scope,proto3" json:"scope,omitempty"`
+	Rotation      *durationpb.Duration   `protobuf:"bytes,3,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	RotationDueAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=rotation_due_at,json=rotationDueAt,proto3" json:"rotation_due_at,omitempty"`
+	Replayed      bool                   `protobuf:"varint,5,opt,name=replayed,proto3" json:"replayed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SetRotationResponse) Reset() {
+	*x = SetRotationResponse{}
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SetRotationResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SetRotationResponse) ProtoMessage() {}
+
+func (x *SetRotationResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_vault_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SetRotationResponse.ProtoReflect.Descriptor instead.
+func (*SetRotationResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_vault_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *SetRotationResponse) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *SetRotationResponse) GetScope() string {
+	if x != nil {
+		return x.Scope
+	}
+	return ""
+}
+
+func (x *SetRotationResponse) GetRotation() *durationpb.Duration {
+	if x != nil {
+		return x.Rotation
+	}
+	return nil
+}
+
+func (x *SetRotationResponse) GetRotationDueAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RotationDueAt
+	}
+	return nil
+}
+
+func (x *SetRotationResponse) GetReplayed() bool {
+	if x != nil {
+		return x.Replayed
+	}
+	return false
+}
+
 var File_api_hexr_v1_vault_proto protoreflect.FileDescriptor
 
 const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\n" +
-	"\x17api/hexr/v1/vault.proto\x12\ahexr.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x03\n" +
+	"\x17api/hexr/v1/vault.proto\x12\ahexr.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x04\n" +
 	"\n" +
 	"PutRequest\x12\x1e\n" +
 	"\x04path\x18\x01 \x01(\tB\n" +
@@ -1626,7 +2712,9 @@ const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x06 \x01(\fB]\xbaHZ\xba\x01W\n" +
 	"\n" +
-	"request_id\x12$request_id must be empty or 16 bytes\x1a#size(this) == 0 || size(this) == 16R\trequestId\x1a;\n" +
+	"request_id\x12$request_id must be empty or 16 bytes\x1a#size(this) == 0 || size(this) == 16R\trequestId\x12G\n" +
+	"\brotation\x18\a \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x06\b\x80\x86\xb0\x96\x012\x00R\brotation\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\x13\n" +
@@ -1670,17 +2758,18 @@ const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\x06reason\x18\x02 \x01(\tR\x06reason\x12\x18\n" +
 	"\amessage\x18\x03 \x01(\tR\amessage\x12\x1d\n" +
 	"\n" +
-	"request_id\x18\x04 \x01(\tR\trequestId\"\xbe\x01\n" +
+	"request_id\x18\x04 \x01(\tR\trequestId\"\xd8\x01\n" +
 	"\vListRequest\x12 \n" +
 	"\x06prefix\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x06prefix\x12\x1e\n" +
 	"\x05scope\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12\x1b\n" +
 	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12'\n" +
 	"\n" +
 	"page_token\x18\x04 \x01(\tB\b\xbaH\x05r\x03(\x80\x10R\tpageToken\x12'\n" +
-	"\x0finclude_deleted\x18\x05 \x01(\bR\x0eincludeDeleted\"e\n" +
+	"\x0finclude_deleted\x18\x05 \x01(\bR\x0eincludeDeleted\x12\x18\n" +
+	"\aoverdue\x18\x06 \x01(\bR\aoverdue\"e\n" +
 	"\fListResponse\x12-\n" +
 	"\asecrets\x18\x01 \x03(\v2\x13.hexr.v1.SecretInfoR\asecrets\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xfd\x02\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x92\x04\n" +
 	"\n" +
 	"SecretInfo\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
@@ -1692,7 +2781,11 @@ const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\n" +
 	"deleted_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tdeletedAt\x12\x12\n" +
 	"\x04size\x18\a \x01(\x04R\x04size\x12%\n" +
-	"\x0eby_provisioner\x18\b \x01(\bR\rbyProvisioner\x1a;\n" +
+	"\x0eby_provisioner\x18\b \x01(\bR\rbyProvisioner\x125\n" +
+	"\brotation\x18\t \x01(\v2\x19.google.protobuf.DurationR\brotation\x12B\n" +
+	"\x0frotation_due_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\rrotationDueAt\x12\x18\n" +
+	"\aoverdue\x18\v \x01(\bR\aoverdue\x1a;\n" +
 	"\rMetadataEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xcd\x01\n" +
@@ -1749,14 +2842,18 @@ const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\x10VersionsResponse\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x120\n" +
-	"\bversions\x18\x03 \x03(\v2\x14.hexr.v1.VersionInfoR\bversions\"\xae\x01\n" +
+	"\bversions\x18\x03 \x03(\v2\x14.hexr.v1.VersionInfoR\bversions\"\x9d\x02\n" +
 	"\vVersionInfo\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x129\n" +
 	"\n" +
 	"created_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x12\n" +
 	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x18\n" +
 	"\adeleted\x18\x04 \x01(\bR\adeleted\x12\x1c\n" +
-	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\"\x0f\n" +
+	"\tdestroyed\x18\x05 \x01(\bR\tdestroyed\x12\x18\n" +
+	"\acurrent\x18\x06 \x01(\bR\acurrent\x12\x18\n" +
+	"\apending\x18\a \x01(\bR\apending\x129\n" +
+	"\n" +
+	"expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"\x0f\n" +
 	"\rWhoAmIRequest\"\xbe\x01\n" +
 	"\x0eWhoAmIResponse\x12\x1b\n" +
 	"\tspiffe_id\x18\x01 \x01(\tR\bspiffeId\x12\x14\n" +
@@ -1765,7 +2862,135 @@ const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\n" +
 	"expires_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x12\n" +
 	"\x04node\x18\x05 \x01(\tR\x04node\x12\x16\n" +
-	"\x06scopes\x18\x06 \x03(\tR\x06scopes2\xd8\x04\n" +
+	"\x06scopes\x18\x06 \x03(\tR\x06scopes\"\x8d\x01\n" +
+	"\fWatchRequest\x12 \n" +
+	"\x06prefix\x18\x01 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x06prefix\x12\x1c\n" +
+	"\x04path\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x04path\x12\x1e\n" +
+	"\x05scope\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12\x1d\n" +
+	"\x05after\x18\x04 \x01(\tB\a\xbaH\x04r\x02((R\x05after\"\xdd\x02\n" +
+	"\n" +
+	"WatchEvent\x12,\n" +
+	"\x04type\x18\x01 \x01(\x0e2\x18.hexr.v1.WatchEvent.TypeR\x04type\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\tR\x06cursor\x12\x14\n" +
+	"\x05index\x18\x03 \x01(\x04R\x05index\x12.\n" +
+	"\x04time\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x12\x12\n" +
+	"\x04path\x18\x05 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x06 \x01(\tR\x05scope\x12\x18\n" +
+	"\aversion\x18\a \x01(\x04R\aversion\"\x7f\n" +
+	"\x04Type\x12\x14\n" +
+	"\x10TYPE_UNSPECIFIED\x10\x00\x12\f\n" +
+	"\bBOOKMARK\x10\x01\x12\n" +
+	"\n" +
+	"\x06RESYNC\x10\x02\x12\a\n" +
+	"\x03PUT\x10\x03\x12\n" +
+	"\n" +
+	"\x06DELETE\x10\x04\x12\f\n" +
+	"\bUNDELETE\x10\x05\x12\v\n" +
+	"\aDESTROY\x10\x06\x12\n" +
+	"\n" +
+	"\x06ROTATE\x10\a\x12\v\n" +
+	"\aOVERDUE\x10\b\"\xb0\x02\n" +
+	"\x12RotateBeginRequest\x12\x1e\n" +
+	"\x04path\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05 \x01(\x80\x04R\x04path\x12\x1e\n" +
+	"\x05scope\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12|\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\fB]\xbaHZ\xba\x01W\n" +
+	"\n" +
+	"request_id\x12$request_id must be empty or 16 bytes\x1a#size(this) == 0 || size(this) == 16R\trequestId\x12<\n" +
+	"\x03ttl\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x03\b\x90\x1c2\x02\b\x01R\x03ttl\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x05 \x01(\x04R\n" +
+	"generation\"\x86\x02\n" +
+	"\x13RotateBeginResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\acurrent\x18\x04 \x01(\x04R\acurrent\x12\x18\n" +
+	"\apending\x18\x05 \x01(\x04R\apending\x12;\n" +
+	"\vlease_until\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"leaseUntil\x12\x18\n" +
+	"\aresumed\x18\a \x01(\bR\aresumed\x12\x1a\n" +
+	"\breplayed\x18\b \x01(\bR\breplayed\"\xb9\x03\n" +
+	"\x12RotateStageRequest\x12\x1e\n" +
+	"\x04path\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05 \x01(\x80\x04R\x04path\x12\x1e\n" +
+	"\x05scope\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12|\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\fB]\xbaHZ\xba\x01W\n" +
+	"\n" +
+	"request_id\x12$request_id must be empty or 16 bytes\x1a#size(this) == 0 || size(this) == 16R\trequestId\x12'\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04B\a\xbaH\x042\x02 \x00R\n" +
+	"generation\x12\x1f\n" +
+	"\x05value\x18\x05 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@R\x05value\x12^\n" +
+	"\bmetadata\x18\x06 \x03(\v2).hexr.v1.RotateStageRequest.MetadataEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x10\"\x06r\x04 \x01(@*\x05r\x03(\x80\x02R\bmetadata\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xaf\x01\n" +
+	"\x13RotateStageResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x1e\n" +
+	"\n" +
+	"generation\x18\x03 \x01(\x04R\n" +
+	"generation\x12\x18\n" +
+	"\acurrent\x18\x04 \x01(\x04R\acurrent\x12\x18\n" +
+	"\apending\x18\x05 \x01(\x04R\apending\x12\x1a\n" +
+	"\breplayed\x18\x06 \x01(\bR\breplayed\"\xe1\x02\n" +
+	"\x13RotateCommitRequest\x12\x1e\n" +
+	"\x04path\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05 \x01(\x80\x04R\x04path\x12\x1e\n" +
+	"\x05scope\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12|\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\fB]\xbaHZ\xba\x01W\n" +
+	"\n" +
+	"request_id\x12$request_id must be empty or 16 bytes\x1a#size(this) == 0 || size(this) == 16R\trequestId\x12'\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04B\a\xbaH\x042\x02 \x00R\n" +
+	"generation\x12!\n" +
+	"\aversion\x18\x05 \x01(\x04B\a\xbaH\x042\x02 \x00R\aversion\x12@\n" +
+	"\x05grace\x18\x06 \x01(\v2\x19.google.protobuf.DurationB\x0f\xbaH\f\xaa\x01\t\"\x05\b\x80\xce\xda\x032\x00R\x05grace\"\xd5\x01\n" +
+	"\x14RotateCommitResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\x04R\aversion\x12\x1a\n" +
+	"\bprevious\x18\x04 \x01(\x04R\bprevious\x12A\n" +
+	"\x0eprevious_until\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\rpreviousUntil\x12\x1a\n" +
+	"\breplayed\x18\x06 \x01(\bR\breplayed\"\xfb\x01\n" +
+	"\x12RotateAbortRequest\x12\x1e\n" +
+	"\x04path\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05 \x01(\x80\x04R\x04path\x12\x1e\n" +
+	"\x05scope\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12|\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\fB]\xbaHZ\xba\x01W\n" +
+	"\n" +
+	"request_id\x12$request_id must be empty or 16 bytes\x1a#size(this) == 0 || size(this) == 16R\trequestId\x12'\n" +
+	"\n" +
+	"generation\x18\x04 \x01(\x04B\a\xbaH\x042\x02 \x00R\n" +
+	"generation\"u\n" +
+	"\x13RotateAbortResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
+	"\acurrent\x18\x03 \x01(\x04R\acurrent\x12\x1a\n" +
+	"\breplayed\x18\x04 \x01(\bR\breplayed\"\x9b\x02\n" +
+	"\x12SetRotationRequest\x12\x1e\n" +
+	"\x04path\x18\x01 \x01(\tB\n" +
+	"\xbaH\ar\x05 \x01(\x80\x04R\x04path\x12\x1e\n" +
+	"\x05scope\x18\x02 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12|\n" +
+	"\n" +
+	"request_id\x18\x03 \x01(\fB]\xbaHZ\xba\x01W\n" +
+	"\n" +
+	"request_id\x12$request_id must be empty or 16 bytes\x1a#size(this) == 0 || size(this) == 16R\trequestId\x12G\n" +
+	"\brotation\x18\x04 \x01(\v2\x19.google.protobuf.DurationB\x10\xbaH\r\xaa\x01\n" +
+	"\"\x06\b\x80\x86\xb0\x96\x012\x00R\brotation\"\xd6\x01\n" +
+	"\x13SetRotationResponse\x12\x12\n" +
+	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
+	"\x05scope\x18\x02 \x01(\tR\x05scope\x125\n" +
+	"\brotation\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\brotation\x12B\n" +
+	"\x0frotation_due_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\rrotationDueAt\x12\x1a\n" +
+	"\breplayed\x18\x05 \x01(\bR\breplayed2\x84\b\n" +
 	"\x05Vault\x120\n" +
 	"\x03Put\x12\x13.hexr.v1.PutRequest\x1a\x14.hexr.v1.PutResponse\x120\n" +
 	"\x03Get\x12\x13.hexr.v1.GetRequest\x1a\x14.hexr.v1.GetResponse\x12?\n" +
@@ -1776,7 +3001,13 @@ const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\aDestroy\x12\x17.hexr.v1.DestroyRequest\x1a\x18.hexr.v1.DestroyResponse\x12?\n" +
 	"\bDescribe\x12\x18.hexr.v1.DescribeRequest\x1a\x19.hexr.v1.DescribeResponse\x12?\n" +
 	"\bVersions\x12\x18.hexr.v1.VersionsRequest\x1a\x19.hexr.v1.VersionsResponse\x129\n" +
-	"\x06WhoAmI\x12\x16.hexr.v1.WhoAmIRequest\x1a\x17.hexr.v1.WhoAmIResponseB-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
+	"\x06WhoAmI\x12\x16.hexr.v1.WhoAmIRequest\x1a\x17.hexr.v1.WhoAmIResponse\x125\n" +
+	"\x05Watch\x12\x15.hexr.v1.WatchRequest\x1a\x13.hexr.v1.WatchEvent0\x01\x12H\n" +
+	"\vRotateBegin\x12\x1b.hexr.v1.RotateBeginRequest\x1a\x1c.hexr.v1.RotateBeginResponse\x12H\n" +
+	"\vRotateStage\x12\x1b.hexr.v1.RotateStageRequest\x1a\x1c.hexr.v1.RotateStageResponse\x12K\n" +
+	"\fRotateCommit\x12\x1c.hexr.v1.RotateCommitRequest\x1a\x1d.hexr.v1.RotateCommitResponse\x12H\n" +
+	"\vRotateAbort\x12\x1b.hexr.v1.RotateAbortRequest\x1a\x1c.hexr.v1.RotateAbortResponse\x12H\n" +
+	"\vSetRotation\x12\x1b.hexr.v1.SetRotationRequest\x1a\x1c.hexr.v1.SetRotationResponseB-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
 
 var (
 	file_api_hexr_v1_vault_proto_rawDescOnce sync.Once
@@ -1790,78 +3021,120 @@ func file_api_hexr_v1_vault_proto_rawDescGZIP() []byte {
 	return file_api_hexr_v1_vault_proto_rawDescData
 }
 
-var file_api_hexr_v1_vault_proto_msgTypes = make([]protoimpl.MessageInfo, 27)
+var file_api_hexr_v1_vault_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
+var file_api_hexr_v1_vault_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_api_hexr_v1_vault_proto_goTypes = []any{
-	(*PutRequest)(nil),            // 0: hexr.v1.PutRequest
-	(*PutResponse)(nil),           // 1: hexr.v1.PutResponse
-	(*GetRequest)(nil),            // 2: hexr.v1.GetRequest
-	(*GetResponse)(nil),           // 3: hexr.v1.GetResponse
-	(*BatchGetRequest)(nil),       // 4: hexr.v1.BatchGetRequest
-	(*BatchGetResponse)(nil),      // 5: hexr.v1.BatchGetResponse
-	(*BatchGetResult)(nil),        // 6: hexr.v1.BatchGetResult
-	(*Error)(nil),                 // 7: hexr.v1.Error
-	(*ListRequest)(nil),           // 8: hexr.v1.ListRequest
-	(*ListResponse)(nil),          // 9: hexr.v1.ListResponse
-	(*SecretInfo)(nil),            // 10: hexr.v1.SecretInfo
-	(*DeleteRequest)(nil),         // 11: hexr.v1.DeleteRequest
-	(*DeleteResponse)(nil),        // 12: hexr.v1.DeleteResponse
-	(*UndeleteRequest)(nil),       // 13: hexr.v1.UndeleteRequest
-	(*UndeleteResponse)(nil),      // 14: hexr.v1.UndeleteResponse
-	(*DestroyRequest)(nil),        // 15: hexr.v1.DestroyRequest
-	(*DestroyResponse)(nil),       // 16: hexr.v1.DestroyResponse
-	(*DescribeRequest)(nil),       // 17: hexr.v1.DescribeRequest
-	(*DescribeResponse)(nil),      // 18: hexr.v1.DescribeResponse
-	(*VersionsRequest)(nil),       // 19: hexr.v1.VersionsRequest
-	(*VersionsResponse)(nil),      // 20: hexr.v1.VersionsResponse
-	(*VersionInfo)(nil),           // 21: hexr.v1.VersionInfo
-	(*WhoAmIRequest)(nil),         // 22: hexr.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),        // 23: hexr.v1.WhoAmIResponse
-	nil,                           // 24: hexr.v1.PutRequest.MetadataEntry
-	nil,                           // 25: hexr.v1.GetResponse.MetadataEntry
-	nil,                           // 26: hexr.v1.SecretInfo.MetadataEntry
-	(*timestamppb.Timestamp)(nil), // 27: google.protobuf.Timestamp
+	(WatchEvent_Type)(0),          // 0: hexr.v1.WatchEvent.Type
+	(*PutRequest)(nil),            // 1: hexr.v1.PutRequest
+	(*PutResponse)(nil),           // 2: hexr.v1.PutResponse
+	(*GetRequest)(nil),            // 3: hexr.v1.GetRequest
+	(*GetResponse)(nil),           // 4: hexr.v1.GetResponse
+	(*BatchGetRequest)(nil),       // 5: hexr.v1.BatchGetRequest
+	(*BatchGetResponse)(nil),      // 6: hexr.v1.BatchGetResponse
+	(*BatchGetResult)(nil),        // 7: hexr.v1.BatchGetResult
+	(*Error)(nil),                 // 8: hexr.v1.Error
+	(*ListRequest)(nil),           // 9: hexr.v1.ListRequest
+	(*ListResponse)(nil),          // 10: hexr.v1.ListResponse
+	(*SecretInfo)(nil),            // 11: hexr.v1.SecretInfo
+	(*DeleteRequest)(nil),         // 12: hexr.v1.DeleteRequest
+	(*DeleteResponse)(nil),        // 13: hexr.v1.DeleteResponse
+	(*UndeleteRequest)(nil),       // 14: hexr.v1.UndeleteRequest
+	(*UndeleteResponse)(nil),      // 15: hexr.v1.UndeleteResponse
+	(*DestroyRequest)(nil),        // 16: hexr.v1.DestroyRequest
+	(*DestroyResponse)(nil),       // 17: hexr.v1.DestroyResponse
+	(*DescribeRequest)(nil),       // 18: hexr.v1.DescribeRequest
+	(*DescribeResponse)(nil),      // 19: hexr.v1.DescribeResponse
+	(*VersionsRequest)(nil),       // 20: hexr.v1.VersionsRequest
+	(*VersionsResponse)(nil),      // 21: hexr.v1.VersionsResponse
+	(*VersionInfo)(nil),           // 22: hexr.v1.VersionInfo
+	(*WhoAmIRequest)(nil),         // 23: hexr.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),        // 24: hexr.v1.WhoAmIResponse
+	(*WatchRequest)(nil),          // 25: hexr.v1.WatchRequest
+	(*WatchEvent)(nil),            // 26: hexr.v1.WatchEvent
+	(*RotateBeginRequest)(nil),    // 27: hexr.v1.RotateBeginRequest
+	(*RotateBeginResponse)(nil),   // 28: hexr.v1.RotateBeginResponse
+	(*RotateStageRequest)(nil),    // 29: hexr.v1.RotateStageRequest
+	(*RotateStageResponse)(nil),   // 30: hexr.v1.RotateStageResponse
+	(*RotateCommitRequest)(nil),   // 31: hexr.v1.RotateCommitRequest
+	(*RotateCommitResponse)(nil),  // 32: hexr.v1.RotateCommitResponse
+	(*RotateAbortRequest)(nil),    // 33: hexr.v1.RotateAbortRequest
+	(*RotateAbortResponse)(nil),   // 34: hexr.v1.RotateAbortResponse
+	(*SetRotationRequest)(nil),    // 35: hexr.v1.SetRotationRequest
+	(*SetRotationResponse)(nil),   // 36: hexr.v1.SetRotationResponse
+	nil,                           // 37: hexr.v1.PutRequest.MetadataEntry
+	nil,                           // 38: hexr.v1.GetResponse.MetadataEntry
+	nil,                           // 39: hexr.v1.SecretInfo.MetadataEntry
+	nil,                           // 40: hexr.v1.RotateStageRequest.MetadataEntry
+	(*durationpb.Duration)(nil),   // 41: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil), // 42: google.protobuf.Timestamp
 }
 var file_api_hexr_v1_vault_proto_depIdxs = []int32{
-	24, // 0: hexr.v1.PutRequest.metadata:type_name -> hexr.v1.PutRequest.MetadataEntry
-	27, // 1: hexr.v1.PutResponse.created_at:type_name -> google.protobuf.Timestamp
-	25, // 2: hexr.v1.GetResponse.metadata:type_name -> hexr.v1.GetResponse.MetadataEntry
-	27, // 3: hexr.v1.GetResponse.created_at:type_name -> google.protobuf.Timestamp
-	6,  // 4: hexr.v1.BatchGetResponse.results:type_name -> hexr.v1.BatchGetResult
-	3,  // 5: hexr.v1.BatchGetResult.secret:type_name -> hexr.v1.GetResponse
-	7,  // 6: hexr.v1.BatchGetResult.error:type_name -> hexr.v1.Error
-	10, // 7: hexr.v1.ListResponse.secrets:type_name -> hexr.v1.SecretInfo
-	26, // 8: hexr.v1.SecretInfo.metadata:type_name -> hexr.v1.SecretInfo.MetadataEntry
-	27, // 9: hexr.v1.SecretInfo.created_at:type_name -> google.protobuf.Timestamp
-	27, // 10: hexr.v1.SecretInfo.deleted_at:type_name -> google.protobuf.Timestamp
-	10, // 11: hexr.v1.DescribeResponse.secret:type_name -> hexr.v1.SecretInfo
-	21, // 12: hexr.v1.VersionsResponse.versions:type_name -> hexr.v1.VersionInfo
-	27, // 13: hexr.v1.VersionInfo.created_at:type_name -> google.protobuf.Timestamp
-	27, // 14: hexr.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	0,  // 15: hexr.v1.Vault.Put:input_type -> hexr.v1.PutRequest
-	2,  // 16: hexr.v1.Vault.Get:input_type -> hexr.v1.GetRequest
-	4,  // 17: hexr.v1.Vault.BatchGet:input_type -> hexr.v1.BatchGetRequest
-	8,  // 18: hexr.v1.Vault.List:input_type -> hexr.v1.ListRequest
-	11, // 19: hexr.v1.Vault.Delete:input_type -> hexr.v1.DeleteRequest
-	13, // 20: hexr.v1.Vault.Undelete:input_type -> hexr.v1.UndeleteRequest
-	15, // 21: hexr.v1.Vault.Destroy:input_type -> hexr.v1.DestroyRequest
-	17, // 22: hexr.v1.Vault.Describe:input_type -> hexr.v1.DescribeRequest
-	19, // 23: hexr.v1.Vault.Versions:input_type -> hexr.v1.VersionsRequest
-	22, // 24: hexr.v1.Vault.WhoAmI:input_type -> hexr.v1.WhoAmIRequest
-	1,  // 25: hexr.v1.Vault.Put:output_type -> hexr.v1.PutResponse
-	3,  // 26: hexr.v1.Vault.Get:output_type -> hexr.v1.GetResponse
-	5,  // 27: hexr.v1.Vault.BatchGet:output_type -> hexr.v1.BatchGetResponse
-	9,  // 28: hexr.v1.Vault.List:output_type -> hexr.v1.ListResponse
-	12, // 29: hexr.v1.Vault.Delete:output_type -> hexr.v1.DeleteResponse
-	14, // 30: hexr.v1.Vault.Undelete:output_type -> hexr.v1.UndeleteResponse
-	16, // 31: hexr.v1.Vault.Destroy:output_type -> hexr.v1.DestroyResponse
-	18, // 32: hexr.v1.Vault.Describe:output_type -> hexr.v1.DescribeResponse
-	20, // 33: hexr.v1.Vault.Versions:output_type -> hexr.v1.VersionsResponse
-	23, // 34: hexr.v1.Vault.WhoAmI:output_type -> hexr.v1.WhoAmIResponse
-	25, // [25:35] is the sub-list for method output_type
-	15, // [15:25] is the sub-list for method input_type
-	15, // [15:15] is the sub-list for extension type_name
-	15, // [15:15] is the sub-list for extension extendee
-	0,  // [0:15] is the sub-list for field type_name
+	37, // 0: hexr.v1.PutRequest.metadata:type_name -> hexr.v1.PutRequest.MetadataEntry
+	41, // 1: hexr.v1.PutRequest.rotation:type_name -> google.protobuf.Duration
+	42, // 2: hexr.v1.PutResponse.created_at:type_name -> google.protobuf.Timestamp
+	38, // 3: hexr.v1.GetResponse.metadata:type_name -> hexr.v1.GetResponse.MetadataEntry
+	42, // 4: hexr.v1.GetResponse.created_at:type_name -> google.protobuf.Timestamp
+	7,  // 5: hexr.v1.BatchGetResponse.results:type_name -> hexr.v1.BatchGetResult
+	4,  // 6: hexr.v1.BatchGetResult.secret:type_name -> hexr.v1.GetResponse
+	8,  // 7: hexr.v1.BatchGetResult.error:type_name -> hexr.v1.Error
+	11, // 8: hexr.v1.ListResponse.secrets:type_name -> hexr.v1.SecretInfo
+	39, // 9: hexr.v1.SecretInfo.metadata:type_name -> hexr.v1.SecretInfo.MetadataEntry
+	42, // 10: hexr.v1.SecretInfo.created_at:type_name -> google.protobuf.Timestamp
+	42, // 11: hexr.v1.SecretInfo.deleted_at:type_name -> google.protobuf.Timestamp
+	41, // 12: hexr.v1.SecretInfo.rotation:type_name -> google.protobuf.Duration
+	42, // 13: hexr.v1.SecretInfo.rotation_due_at:type_name -> google.protobuf.Timestamp
+	11, // 14: hexr.v1.DescribeResponse.secret:type_name -> hexr.v1.SecretInfo
+	22, // 15: hexr.v1.VersionsResponse.versions:type_name -> hexr.v1.VersionInfo
+	42, // 16: hexr.v1.VersionInfo.created_at:type_name -> google.protobuf.Timestamp
+	42, // 17: hexr.v1.VersionInfo.expires_at:type_name -> google.protobuf.Timestamp
+	42, // 18: hexr.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	0,  // 19: hexr.v1.WatchEvent.type:type_name -> hexr.v1.WatchEvent.Type
+	42, // 20: hexr.v1.WatchEvent.time:type_name -> google.protobuf.Timestamp
+	41, // 21: hexr.v1.RotateBeginRequest.ttl:type_name -> google.protobuf.Duration
+	42, // 22: hexr.v1.RotateBeginResponse.lease_until:type_name -> google.protobuf.Timestamp
+	40, // 23: hexr.v1.RotateStageRequest.metadata:type_name -> hexr.v1.RotateStageRequest.MetadataEntry
+	41, // 24: hexr.v1.RotateCommitRequest.grace:type_name -> google.protobuf.Duration
+	42, // 25: hexr.v1.RotateCommitResponse.previous_until:type_name -> google.protobuf.Timestamp
+	41, // 26: hexr.v1.SetRotationRequest.rotation:type_name -> google.protobuf.Duration
+	41, // 27: hexr.v1.SetRotationResponse.rotation:type_name -> google.protobuf.Duration
+	42, // 28: hexr.v1.SetRotationResponse.rotation_due_at:type_name -> google.protobuf.Timestamp
+	1,  // 29: hexr.v1.Vault.Put:input_type -> hexr.v1.PutRequest
+	3,  // 30: hexr.v1.Vault.Get:input_type -> hexr.v1.GetRequest
+	5,  // 31: hexr.v1.Vault.BatchGet:input_type -> hexr.v1.BatchGetRequest
+	9,  // 32: hexr.v1.Vault.List:input_type -> hexr.v1.ListRequest
+	12, // 33: hexr.v1.Vault.Delete:input_type -> hexr.v1.DeleteRequest
+	14, // 34: hexr.v1.Vault.Undelete:input_type -> hexr.v1.UndeleteRequest
+	16, // 35: hexr.v1.Vault.Destroy:input_type -> hexr.v1.DestroyRequest
+	18, // 36: hexr.v1.Vault.Describe:input_type -> hexr.v1.DescribeRequest
+	20, // 37: hexr.v1.Vault.Versions:input_type -> hexr.v1.VersionsRequest
+	23, // 38: hexr.v1.Vault.WhoAmI:input_type -> hexr.v1.WhoAmIRequest
+	25, // 39: hexr.v1.Vault.Watch:input_type -> hexr.v1.WatchRequest
+	27, // 40: hexr.v1.Vault.RotateBegin:input_type -> hexr.v1.RotateBeginRequest
+	29, // 41: hexr.v1.Vault.RotateStage:input_type -> hexr.v1.RotateStageRequest
+	31, // 42: hexr.v1.Vault.RotateCommit:input_type -> hexr.v1.RotateCommitRequest
+	33, // 43: hexr.v1.Vault.RotateAbort:input_type -> hexr.v1.RotateAbortRequest
+	35, // 44: hexr.v1.Vault.SetRotation:input_type -> hexr.v1.SetRotationRequest
+	2,  // 45: hexr.v1.Vault.Put:output_type -> hexr.v1.PutResponse
+	4,  // 46: hexr.v1.Vault.Get:output_type -> hexr.v1.GetResponse
+	6,  // 47: hexr.v1.Vault.BatchGet:output_type -> hexr.v1.BatchGetResponse
+	10, // 48: hexr.v1.Vault.List:output_type -> hexr.v1.ListResponse
+	13, // 49: hexr.v1.Vault.Delete:output_type -> hexr.v1.DeleteResponse
+	15, // 50: hexr.v1.Vault.Undelete:output_type -> hexr.v1.UndeleteResponse
+	17, // 51: hexr.v1.Vault.Destroy:output_type -> hexr.v1.DestroyResponse
+	19, // 52: hexr.v1.Vault.Describe:output_type -> hexr.v1.DescribeResponse
+	21, // 53: hexr.v1.Vault.Versions:output_type -> hexr.v1.VersionsResponse
+	24, // 54: hexr.v1.Vault.WhoAmI:output_type -> hexr.v1.WhoAmIResponse
+	26, // 55: hexr.v1.Vault.Watch:output_type -> hexr.v1.WatchEvent
+	28, // 56: hexr.v1.Vault.RotateBegin:output_type -> hexr.v1.RotateBeginResponse
+	30, // 57: hexr.v1.Vault.RotateStage:output_type -> hexr.v1.RotateStageResponse
+	32, // 58: hexr.v1.Vault.RotateCommit:output_type -> hexr.v1.RotateCommitResponse
+	34, // 59: hexr.v1.Vault.RotateAbort:output_type -> hexr.v1.RotateAbortResponse
+	36, // 60: hexr.v1.Vault.SetRotation:output_type -> hexr.v1.SetRotationResponse
+	45, // [45:61] is the sub-list for method output_type
+	29, // [29:45] is the sub-list for method input_type
+	29, // [29:29] is the sub-list for extension type_name
+	29, // [29:29] is the sub-list for extension extendee
+	0,  // [0:29] is the sub-list for field type_name
 }
 
 func init() { file_api_hexr_v1_vault_proto_init() }
@@ -1879,13 +3152,14 @@ func file_api_hexr_v1_vault_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_hexr_v1_vault_proto_rawDesc), len(file_api_hexr_v1_vault_proto_rawDesc)),
-			NumEnums:      0,
-			NumMessages:   27,
+			NumEnums:      1,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},
 		GoTypes:           file_api_hexr_v1_vault_proto_goTypes,
 		DependencyIndexes: file_api_hexr_v1_vault_proto_depIdxs,
+		EnumInfos:         file_api_hexr_v1_vault_proto_enumTypes,
 		MessageInfos:      file_api_hexr_v1_vault_proto_msgTypes,
 	}.Build()
 	File_api_hexr_v1_vault_proto = out.File

@@ -19,16 +19,22 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Vault_Put_FullMethodName      = "/hexr.v1.Vault/Put"
-	Vault_Get_FullMethodName      = "/hexr.v1.Vault/Get"
-	Vault_BatchGet_FullMethodName = "/hexr.v1.Vault/BatchGet"
-	Vault_List_FullMethodName     = "/hexr.v1.Vault/List"
-	Vault_Delete_FullMethodName   = "/hexr.v1.Vault/Delete"
-	Vault_Undelete_FullMethodName = "/hexr.v1.Vault/Undelete"
-	Vault_Destroy_FullMethodName  = "/hexr.v1.Vault/Destroy"
-	Vault_Describe_FullMethodName = "/hexr.v1.Vault/Describe"
-	Vault_Versions_FullMethodName = "/hexr.v1.Vault/Versions"
-	Vault_WhoAmI_FullMethodName   = "/hexr.v1.Vault/WhoAmI"
+	Vault_Put_FullMethodName          = "/hexr.v1.Vault/Put"
+	Vault_Get_FullMethodName          = "/hexr.v1.Vault/Get"
+	Vault_BatchGet_FullMethodName     = "/hexr.v1.Vault/BatchGet"
+	Vault_List_FullMethodName         = "/hexr.v1.Vault/List"
+	Vault_Delete_FullMethodName       = "/hexr.v1.Vault/Delete"
+	Vault_Undelete_FullMethodName     = "/hexr.v1.Vault/Undelete"
+	Vault_Destroy_FullMethodName      = "/hexr.v1.Vault/Destroy"
+	Vault_Describe_FullMethodName     = "/hexr.v1.Vault/Describe"
+	Vault_Versions_FullMethodName     = "/hexr.v1.Vault/Versions"
+	Vault_WhoAmI_FullMethodName       = "/hexr.v1.Vault/WhoAmI"
+	Vault_Watch_FullMethodName        = "/hexr.v1.Vault/Watch"
+	Vault_RotateBegin_FullMethodName  = "/hexr.v1.Vault/RotateBegin"
+	Vault_RotateStage_FullMethodName  = "/hexr.v1.Vault/RotateStage"
+	Vault_RotateCommit_FullMethodName = "/hexr.v1.Vault/RotateCommit"
+	Vault_RotateAbort_FullMethodName  = "/hexr.v1.Vault/RotateAbort"
+	Vault_SetRotation_FullMethodName  = "/hexr.v1.Vault/SetRotation"
 )
 
 // VaultClient is the client API for Vault service.
@@ -49,6 +55,17 @@ type VaultClient interface {
 	Versions(ctx context.Context, in *VersionsRequest, opts ...grpc.CallOption) (*VersionsResponse, error)
 	// WhoAmI is answered locally and has no audit row.
 	WhoAmI(ctx context.Context, in *WhoAmIRequest, opts ...grpc.CallOption) (*WhoAmIResponse, error)
+	// Watch shows changes of what the caller may read, never values, until the caller
+	// ends it or is not admitted any more. The first event is a bookmark or a resync.
+	Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEvent], error)
+	// A rotation: RotateBegin takes the lease, RotateStage makes the pending version,
+	// RotateCommit makes it current where nobody put in between, RotateAbort gives up.
+	RotateBegin(ctx context.Context, in *RotateBeginRequest, opts ...grpc.CallOption) (*RotateBeginResponse, error)
+	RotateStage(ctx context.Context, in *RotateStageRequest, opts ...grpc.CallOption) (*RotateStageResponse, error)
+	RotateCommit(ctx context.Context, in *RotateCommitRequest, opts ...grpc.CallOption) (*RotateCommitResponse, error)
+	RotateAbort(ctx context.Context, in *RotateAbortRequest, opts ...grpc.CallOption) (*RotateAbortResponse, error)
+	// SetRotation sets how often a secret is to be rotated.
+	SetRotation(ctx context.Context, in *SetRotationRequest, opts ...grpc.CallOption) (*SetRotationResponse, error)
 }
 
 type vaultClient struct {
@@ -159,6 +176,75 @@ func (c *vaultClient) WhoAmI(ctx context.Context, in *WhoAmIRequest, opts ...grp
 	return out, nil
 }
 
+func (c *vaultClient) Watch(ctx context.Context, in *WatchRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[WatchEvent], error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	stream, err := c.cc.NewStream(ctx, &Vault_ServiceDesc.Streams[0], Vault_Watch_FullMethodName, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	x := &grpc.GenericClientStream[WatchRequest, WatchEvent]{ClientStream: stream}
+	if err := x.ClientStream.SendMsg(in); err != nil {
+		return nil, err
+	}
+	if err := x.ClientStream.CloseSend(); err != nil {
+		return nil, err
+	}
+	return x, nil
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Vault_WatchClient = grpc.ServerStreamingClient[WatchEvent]
+
+func (c *vaultClient) RotateBegin(ctx context.Context, in *RotateBeginRequest, opts ...grpc.CallOption) (*RotateBeginResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateBeginResponse)
+	err := c.cc.Invoke(ctx, Vault_RotateBegin_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *vaultClient) RotateStage(ctx context.Context, in *RotateStageRequest, opts ...grpc.CallOption) (*RotateStageResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateStageResponse)
+	err := c.cc.Invoke(ctx, Vault_RotateStage_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *vaultClient) RotateCommit(ctx context.Context, in *RotateCommitRequest, opts ...grpc.CallOption) (*RotateCommitResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateCommitResponse)
+	err := c.cc.Invoke(ctx, Vault_RotateCommit_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *vaultClient) RotateAbort(ctx context.Context, in *RotateAbortRequest, opts ...grpc.CallOption) (*RotateAbortResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateAbortResponse)
+	err := c.cc.Invoke(ctx, Vault_RotateAbort_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *vaultClient) SetRotation(ctx context.Context, in *SetRotationRequest, opts ...grpc.CallOption) (*SetRotationResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SetRotationResponse)
+	err := c.cc.Invoke(ctx, Vault_SetRotation_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // VaultServer is the server API for Vault service.
 // All implementations must embed UnimplementedVaultServer
 // for forward compatibility.
@@ -177,6 +263,17 @@ type VaultServer interface {
 	Versions(context.Context, *VersionsRequest) (*VersionsResponse, error)
 	// WhoAmI is answered locally and has no audit row.
 	WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error)
+	// Watch shows changes of what the caller may read, never values, until the caller
+	// ends it or is not admitted any more. The first event is a bookmark or a resync.
+	Watch(*WatchRequest, grpc.ServerStreamingServer[WatchEvent]) error
+	// A rotation: RotateBegin takes the lease, RotateStage makes the pending version,
+	// RotateCommit makes it current where nobody put in between, RotateAbort gives up.
+	RotateBegin(context.Context, *RotateBeginRequest) (*RotateBeginResponse, error)
+	RotateStage(context.Context, *RotateStageRequest) (*RotateStageResponse, error)
+	RotateCommit(context.Context, *RotateCommitRequest) (*RotateCommitResponse, error)
+	RotateAbort(context.Context, *RotateAbortRequest) (*RotateAbortResponse, error)
+	// SetRotation sets how often a secret is to be rotated.
+	SetRotation(context.Context, *SetRotationRequest) (*SetRotationResponse, error)
 	mustEmbedUnimplementedVaultServer()
 }
 
@@ -216,6 +313,24 @@ func (UnimplementedVaultServer) Versions(context.Context, *VersionsRequest) (*Ve
 }
 func (UnimplementedVaultServer) WhoAmI(context.Context, *WhoAmIRequest) (*WhoAmIResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method WhoAmI not implemented")
+}
+func (UnimplementedVaultServer) Watch(*WatchRequest, grpc.ServerStreamingServer[WatchEvent]) error {
+	return status.Error(codes.Unimplemented, "method Watch not implemented")
+}
+func (UnimplementedVaultServer) RotateBegin(context.Context, *RotateBeginRequest) (*RotateBeginResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateBegin not implemented")
+}
+func (UnimplementedVaultServer) RotateStage(context.Context, *RotateStageRequest) (*RotateStageResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateStage not implemented")
+}
+func (UnimplementedVaultServer) RotateCommit(context.Context, *RotateCommitRequest) (*RotateCommitResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateCommit not implemented")
+}
+func (UnimplementedVaultServer) RotateAbort(context.Context, *RotateAbortRequest) (*RotateAbortResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateAbort not implemented")
+}
+func (UnimplementedVaultServer) SetRotation(context.Context, *SetRotationRequest) (*SetRotationResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method SetRotation not implemented")
 }
 func (UnimplementedVaultServer) mustEmbedUnimplementedVaultServer() {}
 func (UnimplementedVaultServer) testEmbeddedByValue()               {}
@@ -418,6 +533,107 @@ func _Vault_WhoAmI_Handler(srv interface{}, ctx context.Context, dec func(interf
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Vault_Watch_Handler(srv interface{}, stream grpc.ServerStream) error {
+	m := new(WatchRequest)
+	if err := stream.RecvMsg(m); err != nil {
+		return err
+	}
+	return srv.(VaultServer).Watch(m, &grpc.GenericServerStream[WatchRequest, WatchEvent]{ServerStream: stream})
+}
+
+// This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
+type Vault_WatchServer = grpc.ServerStreamingServer[WatchEvent]
+
+func _Vault_RotateBegin_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateBeginRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VaultServer).RotateBegin(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Vault_RotateBegin_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VaultServer).RotateBegin(ctx, req.(*RotateBeginRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Vault_RotateStage_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateStageRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VaultServer).RotateStage(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Vault_RotateStage_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VaultServer).RotateStage(ctx, req.(*RotateStageRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Vault_RotateCommit_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateCommitRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VaultServer).RotateCommit(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Vault_RotateCommit_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VaultServer).RotateCommit(ctx, req.(*RotateCommitRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Vault_RotateAbort_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateAbortRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VaultServer).RotateAbort(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Vault_RotateAbort_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VaultServer).RotateAbort(ctx, req.(*RotateAbortRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Vault_SetRotation_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SetRotationRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(VaultServer).SetRotation(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Vault_SetRotation_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(VaultServer).SetRotation(ctx, req.(*SetRotationRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Vault_ServiceDesc is the grpc.ServiceDesc for Vault service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -465,7 +681,33 @@ var Vault_ServiceDesc = grpc.ServiceDesc{
 			MethodName: "WhoAmI",
 			Handler:    _Vault_WhoAmI_Handler,
 		},
+		{
+			MethodName: "RotateBegin",
+			Handler:    _Vault_RotateBegin_Handler,
+		},
+		{
+			MethodName: "RotateStage",
+			Handler:    _Vault_RotateStage_Handler,
+		},
+		{
+			MethodName: "RotateCommit",
+			Handler:    _Vault_RotateCommit_Handler,
+		},
+		{
+			MethodName: "RotateAbort",
+			Handler:    _Vault_RotateAbort_Handler,
+		},
+		{
+			MethodName: "SetRotation",
+			Handler:    _Vault_SetRotation_Handler,
+		},
 	},
-	Streams:  []grpc.StreamDesc{},
+	Streams: []grpc.StreamDesc{
+		{
+			StreamName:    "Watch",
+			Handler:       _Vault_Watch_Handler,
+			ServerStreams: true,
+		},
+	},
 	Metadata: "api/hexr/v1/vault.proto",
 }
