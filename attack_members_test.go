@@ -59,7 +59,7 @@ func (n nodeTLS) Authenticate(tls.ConnectionState) (cluster.Peer, error) {
 // peers calls the node as another one would.
 func (a *attack) peers(path string, id [16]byte) *cluster.Peers {
 	a.t.Helper()
-	src, err := identity.Open(a.t.Context(), identity.Config{Socket: a.socket(path, time.Hour, true)})
+	src, err := identity.Open(a.t.Context(), identity.Config{Socket: a.socket(path, 30*time.Minute, true)})
 	if err != nil {
 		a.t.Fatal(err)
 	}
@@ -297,7 +297,7 @@ func (a *attack) debug() {
 	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 		return (&net.Dialer{}).DialContext(ctx, "unix", a.admin)
 	}}}
-	resp, err := web.Get("http://node/metrics") //nolint:noctx // a unix socket
+	resp, err := web.Get("http://node/metrics")
 	if err != nil {
 		a.t.Fatal(err)
 	}

@@ -184,7 +184,7 @@ func (a *attack) sameAnswer() {
 	for i := range 2 * rounds {
 		path := []string{there, nowhere}[i%2]
 		begin := time.Now()
-		resp, err := web.Get("https://" + a.server.Addr() + path) //nolint:noctx // it has a timeout
+		resp, err := web.Get("https://" + a.server.Addr() + path)
 		if err != nil {
 			a.t.Fatal(err)
 		}
