@@ -2,6 +2,8 @@
 
 GO ?= go
 TOOLS := $(CURDIR)/bin
+SCHEMATHESIS := $(TOOLS)/schemathesis/bin/st
+EXAMPLES ?= 500
 
 # Versions of the tools that the checks run; they are no dependencies of the module.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -21,8 +23,9 @@ demo: build ## Build, and show the main job on a three-node cluster
 	$(TOOLS)/hexrd dev tour
 
 .PHONY: test
-test: vet build ## Run everything that CI runs
-	$(GO) test -race ./...
+test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race ./...
+	FUZZBUILD=plain FUZZTIME=2s ./fuzz.sh
 	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
 
 .PHONY: vet
@@ -39,8 +42,18 @@ vuln: ## Run govulncheck (needs its vulnerability database)
 	$(GO) run $(GOVULNCHECK) ./...
 
 .PHONY: fuzz
-fuzz: ## Fuzz every decoder for a minute each
+fuzz: ## Fuzz every decoder, and a node, for a minute each (FUZZTIME)
 	./fuzz.sh
+
+.PHONY: fuzz-http
+fuzz-http: $(SCHEMATHESIS) ## Fuzz three nodes with schemathesis, for some minutes (EXAMPLES)
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) HEXRD_EXAMPLES=$(EXAMPLES) $(GO) test ./cmd/hexrd -run TestSchemaFuzzer -count=1 -timeout 60m -v
+
+# From PyPI, in an environment of its own.
+$(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt
+	python3 -m venv $(TOOLS)/schemathesis
+	$(TOOLS)/schemathesis/bin/pip install --quiet --disable-pip-version-check -r cmd/hexrd/testdata/schemathesis.txt
+	touch $@
 
 .PHONY: bench
 bench: ## Run the benchmarks

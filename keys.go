@@ -95,17 +95,28 @@ func saveKeys(ctx context.Context, dir string, w seal.Wrapper, ring *seal.Keyrin
 // install merges a keyring that came with a snapshot, and is durable before it
 // returns: rows that need its keys come after it.
 func (k *keyStore) install(ctx context.Context, exported []byte) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
 	other, err := seal.ImportKeyring(exported)
+	if err == nil {
+		err = k.change(ctx, func(r *seal.Keyring) error { return r.Merge(other) })
+	}
 	if err != nil {
 		return fmt.Errorf("install keyring: %w", err)
 	}
-	if err := k.ring.Merge(other); err != nil {
-		return fmt.Errorf("install keyring: %w", err)
+	return nil
+}
+
+// change makes a change of the keyring durable, and only then in effect: nothing
+// is ever sealed with a key that a crash could take away.
+func (k *keyStore) change(ctx context.Context, do func(*seal.Keyring) error) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	clone := k.ring.Clone()
+	if err := do(clone); err != nil {
+		return err
 	}
-	if err := seal.SaveKeyring(ctx, k.file, k.wrapper, k.ring); err != nil {
-		return fmt.Errorf("install keyring: %w", err)
+	if err := seal.SaveKeyring(ctx, k.file, k.wrapper, clone); err != nil {
+		return fmt.Errorf("save keyring: %w", err)
 	}
+	k.ring.Adopt(clone)
 	return nil
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"time"
@@ -14,6 +13,7 @@ import (
 
 	"github.com/hexrdev/hexrd/api"
 	"github.com/hexrdev/hexrd/cluster"
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const (
@@ -55,7 +55,7 @@ func (s *Server) serve() (err error) {
 	s.http = &http.Server{
 		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ConnContext: withPeer,
-		ErrorLog: slog.NewLogLogger(constantHandler{s.log}, slog.LevelDebug),
+		ErrorLog: quiet.Noise(s.log, "the HTTP server reports a problem with a connection").Std(),
 	}
 	s.own(func(context.Context) { s.ended(s.grpc.Serve(s.listener.GRPC())) })
 	s.own(func(context.Context) { s.ended(s.http.Serve(s.listener.HTTP())) })
@@ -123,19 +123,3 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 		Presented: len(conn.ConnectionState().PeerCertificates) > 0,
 	})
 }
-
-// constantHandler passes that a library logged something, never what: net/http's
-// lines hold addresses, URLs and TLS errors.
-type constantHandler struct{ log *slog.Logger }
-
-func (h constantHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return h.log.Enabled(ctx, l)
-}
-
-func (h constantHandler) Handle(ctx context.Context, r slog.Record) error {
-	h.log.LogAttrs(ctx, r.Level, "the HTTP server reported a problem with a connection")
-	return nil
-}
-
-func (h constantHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h constantHandler) WithGroup(string) slog.Handler      { return h }

@@ -22,7 +22,7 @@ import (
 
 // world is a CA and a node of it, with real sockets, disks and SVIDs.
 type world struct {
-	t      *testing.T
+	t      testing.TB
 	ca     *dev.CA
 	dir    string
 	server *hexrd.Server
@@ -30,7 +30,7 @@ type world struct {
 
 var domain = spiffeid.RequireTrustDomainFromString("hexr.cloud")
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	dir := t.TempDir()
 	ca, err := dev.OpenCA(filepath.Join(dir, "ca"), domain)
@@ -48,8 +48,7 @@ func (w *world) socket(path string, ttl time.Duration, node bool) string {
 	}
 	id := spiffeid.RequireFromPath(domain, path)
 	s, err := dev.ServeWorkload(w.t.Context(), filepath.Join(dir, "s"), func(context.Context) (dev.Issued, error) {
-		svid, err := w.ca.Mint(id, ttl, node)
-		return dev.Issued{SVID: svid, X509: w.ca.X509Bundle(), JWT: w.ca.JWTBundle()}, err
+		return w.ca.Issue(id, ttl, node)
 	}, nil)
 	if err != nil {
 		w.t.Fatal(err)

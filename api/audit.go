@@ -183,7 +183,9 @@ func (s *Server) auditVerify(ctx context.Context, req *hexrv1.VerifyRequest, sen
 			sizes = append(sizes, n)
 		}
 	}
-	header := &hexrv1.VerifyHeader{ClusterId: cluster[:], Size: size, RaftIndex: index, Roots: s.backend.Roots(ctx, sizes)}
+	header := &hexrv1.VerifyHeader{
+		ClusterId: cluster[:], Size: size, RaftIndex: index, Roots: s.backend.Roots(ctx, sizes), Members: memberKeys(store.Members()),
+	}
 	if err := send(&hexrv1.VerifyResponse{Part: &hexrv1.VerifyResponse_Header{Header: header}}); err != nil {
 		return err
 	}
@@ -205,4 +207,31 @@ func (s *Server) auditVerify(ctx context.Context, req *hexrv1.VerifyRequest, sen
 		from += uint64(len(rows))
 	}
 	return nil
+}
+
+func memberKeys(members []*fsmpb.Member) []*hexrv1.MemberKey {
+	out := make([]*hexrv1.MemberKey, 0, len(members))
+	for _, m := range members {
+		k := &hexrv1.MemberKey{Node: m.GetId(), AuditKey: m.GetAuditKey(), JoinedRow: m.GetJoinedRow()}
+		if m.GetRemoved() {
+			removed := m.GetRemovedRow()
+			k.RemovedRow = &removed
+		}
+		out = append(out, k)
+	}
+	return out
+}
+
+// checkpoint is of the tree as the access's own entry left it.
+func (s *Server) checkpoint(ctx context.Context, _ *hexrv1.CheckpointRequest) (*hexrv1.CheckpointResponse, error) {
+	_, index, err := s.decide(ctx, s.access(callOf(ctx), &fsmpb.Access{
+		Op: &fsmpb.Access_AuditCheckpoint{AuditCheckpoint: &fsmpb.AuditCheckpoint{}},
+	}))
+	if err != nil {
+		return nil, err
+	}
+	if err := s.backend.Store().WaitApplied(ctx, index); err != nil {
+		return nil, err
+	}
+	return s.backend.Checkpoint(ctx, index)
 }

@@ -11,13 +11,14 @@ import (
 	"github.com/hexrdev/hexrd/seal"
 )
 
-// Errors of Backend.Do. All but ErrUnknownOutcome are certain: nothing was
+// Errors of Backend. All of Do but ErrUnknownOutcome are certain: nothing was
 // applied.
 var (
 	ErrNoLeader       = errors.New("no leader")
 	ErrUnknownOutcome = errors.New("the outcome is unknown")
 	ErrOverloaded     = errors.New("overloaded")
 	ErrStopped        = errors.New("the node is stopping")
+	ErrNoMajority     = errors.New("no majority signed")
 )
 
 // Backend is the replica behind the API.
@@ -33,6 +34,12 @@ type Backend interface {
 	Members(ctx context.Context) (*hexrv1.MembersResponse, error)
 	// Roots asks every member for its audit roots.
 	Roots(ctx context.Context, sizes []uint64) []*hexrv1.NodeRoot
+	// Checkpoint collects signatures of the audit tree as it was after an entry that
+	// this node applied; ErrNoMajority.
+	Checkpoint(ctx context.Context, index uint64) (*hexrv1.CheckpointResponse, error)
+	// KeyUses asks every member for its use of storage keys that seal no more, by
+	// key; under 0 is who did not answer.
+	KeyUses(ctx context.Context) map[uint32][]*hexrv1.KeyUse
 	// RemoveMember and Transfer do raft's part, once the access is granted.
 	RemoveMember(ctx context.Context, id string) error
 	Transfer(ctx context.Context, id string) (leader string, err error)

@@ -41,6 +41,13 @@ var (
 	errCorrupt       = fail(codes.Internal, "CORRUPT", "what is stored does not open; an operator must look at the node's log")
 	errConfiguration = fail(codes.Unavailable, "CONFIGURATION_NOT_CHANGED",
 		"it is decided and logged, but raft's configuration was not changed in time: try again")
+	errNoMajority = fail(codes.Unavailable, "NO_MAJORITY",
+		"fewer than half of the members signed: see `hexrd members` for who does not answer or lags, then try again")
+	errNoKey = fail(codes.Unavailable, "KEY_MISSING",
+		"this node lacks a key of the keyring and is getting it from the others: try another node")
+	errRotating = fail(codes.FailedPrecondition, "ROTATION_PENDING",
+		"a rotation of this kind is under way: `hexrd keys status` shows which members it waits for")
+	errKeys    = fail(codes.ResourceExhausted, "TOO_MANY_KEYS", "the cluster has had as many keys as it can keep")
 	errBlocked = fail(codes.PermissionDenied, "BLOCKED", "an operator has blocked this identity")
 )
 
@@ -81,6 +88,8 @@ func failureOf(err error) *failure {
 	case errors.Is(err, ErrUnknownOutcome):
 		return fail(codes.Unavailable, "OUTCOME_UNKNOWN",
 			"the request may or may not have been applied: try again with the same request id")
+	case errors.Is(err, ErrNoMajority):
+		return errNoMajority
 	case errors.Is(err, ErrNoLeader):
 		return fail(codes.Unavailable, "NO_LEADER", "no quorum answers, nothing was applied: try again, or another node")
 	case errors.Is(err, ErrOverloaded):

@@ -1,12 +1,16 @@
 package api
 
 import (
+	"context"
 	"net/http"
 	"net/url"
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/seal"
 )
 
 func FuzzPutBody(f *testing.F) {
@@ -41,6 +45,82 @@ func FuzzRoute(f *testing.F) {
 		}
 	})
 }
+
+// FuzzRequest decodes requests of all routes, and checks them against the rules
+// in the proto: what is decoded is a message, what is not is a 4xx.
+func FuzzRequest(f *testing.F) {
+	s, err := New(Config{Backend: bug{}, TrustDomain: "hexr.cloud", PeerFromContext: func(context.Context) (Peer, bool) { return Peer{}, false }})
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, seed := range []struct{ method, target, body string }{
+		{"GET", "/v1/secrets?prefix=a&scope=x&page_size=3&page_token=AA&include_deleted=true", ""},
+		{"PUT", "/v1/secrets/a%2Fb", `{"data":"//79","scope":"x","metadata":{"a":"b"},"expected_version":18446744073709551615}`},
+		{"DELETE", "/v1/secrets/k?destroy=true&version=2", ""},
+		{"POST", "/v1/secrets/k:undelete?scope=x", `{"scope":"y"}`},
+		{"POST", "/v1/secrets:batchGet", `{"paths":["a","b"],"scope":""}`},
+		{"GET", "/v1/audit?since=2026-01-02T15:04:05Z&until=9999-12-31T23:59:59Z&outcome=denied&cursor=x", ""},
+		{"GET", "/v1/audit/tail?from=0", ""},
+		{"POST", "/v1/cluster/tokens", `{"node_id":"n2","ttl":"9223372036s"}`},
+		{"PUT", "/v1/cluster/settings/rate_burst", `{"value":"1"}`},
+		{"POST", "/v1/cluster/blocks", `{"subject":"agent/acme"}`},
+		{"DELETE", "/v1/cluster/members/n1", ""},
+	} {
+		f.Add(seed.method, seed.target, []byte(seed.body))
+	}
+	f.Fuzz(func(t *testing.T, method, target string, body []byte) {
+		u, err := url.ParseRequestURI(target)
+		if err != nil || u.Host != "" {
+			return
+		}
+		r := &http.Request{Method: method, URL: u}
+		rt, err := match(r)
+		if err != nil || rt.raw != nil {
+			return
+		}
+		req, err := rt.decode(rt.vars, r, body)
+		if err == nil {
+			err = s.validate(req)
+		}
+		if err != nil {
+			if status := failureOf(err).httpStatus(); status >= 500 {
+				t.Fatalf("status %d: %v", status, err)
+			}
+			return
+		}
+		if _, err := proto.Marshal(req); err != nil { // text that is not UTF-8
+			t.Fatalf("what was accepted is no message: %v", err)
+		}
+	})
+}
+
+// FuzzPageToken: only what the node made for this place opens.
+func FuzzPageToken(f *testing.F) {
+	keys, err := seal.NewKeyring([16]byte{1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	s := &Server{backend: ringed{keys: keys}}
+	token, err := s.sealToken("list", "next")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add("list", token)
+	f.Add("audit", token)
+	f.Fuzz(func(t *testing.T, place, given string) {
+		next, err := s.openToken(place, given)
+		if err == nil && given != "" && (next != "next" || place != "list") {
+			t.Fatal("a token that nobody made")
+		}
+	})
+}
+
+type ringed struct {
+	Backend
+	keys *seal.Keyring
+}
+
+func (r ringed) Keys() *seal.Keyring { return r.keys }
 
 func FuzzTokens(f *testing.F) {
 	token, err := newToken()

@@ -111,6 +111,12 @@ func (s *Server) interceptStream(srv any, stream grpc.ServerStream, info *grpc.S
 func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name string, md metadata, run func(context.Context) error) (err error) {
 	begin := time.Now()
 	defer func() { s.metrics.answered(name, err, time.Since(begin)) }()
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(name, v)
+			err = errPanic
+		}
+	}()
 	c, err := s.admit(peer, known, name, md)
 	if err != nil {
 		return err
@@ -120,12 +126,6 @@ func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name str
 		return err
 	}
 	defer done()
-	defer func() {
-		if recover() != nil {
-			s.log.Error("a handler panicked: this is a bug, please report it", "method", name)
-			err = errPanic
-		}
-	}()
 	return run(context.WithValue(ctx, callKey{}, c))
 }
 

@@ -32,6 +32,12 @@ func OpenAPI() []byte { return bytes.Clone(openAPI) }
 func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if v := recover(); v != nil { // net/http would log the value
+			s.panicked("http", v)
+			s.writeFailure(w, errPanic, nil)
+		}
+	}()
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.URL.EscapedPath() == "/health" {

@@ -5,6 +5,7 @@ import (
 	"net/url"
 	"strconv"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
@@ -37,12 +38,26 @@ func (p *params) text(name string) string {
 	if len(v) == 0 {
 		return ""
 	}
+	if !utf8.ValidString(v[0]) && p.err == nil {
+		p.err = invalid(name + ": it is not UTF-8")
+	}
 	return v[0]
 }
 
-func (p *params) number(name string) uint64 {
+// typed is for what is no text: given empty, as by a variable that is not set, it
+// is no number, time or flag. `destroy=true&version=` would destroy all versions.
+func (p *params) typed(name string) (string, bool) {
+	given := p.values.Has(name)
 	s := p.text(name)
-	if s == "" {
+	if given && s == "" && p.err == nil {
+		p.err = invalid(name + ": it is empty: leave it out, or give a value")
+	}
+	return s, given && s != ""
+}
+
+func (p *params) number(name string) uint64 {
+	s, ok := p.typed(name)
+	if !ok {
 		return 0
 	}
 	n, err := strconv.ParseUint(s, 10, 64)
@@ -53,8 +68,8 @@ func (p *params) number(name string) uint64 {
 }
 
 func (p *params) flag(name string) bool {
-	s := p.text(name)
-	if s == "" {
+	s, ok := p.typed(name)
+	if !ok {
 		return false
 	}
 	b, err := strconv.ParseBool(s)
@@ -65,8 +80,8 @@ func (p *params) flag(name string) bool {
 }
 
 func (p *params) time(name string) *timestamppb.Timestamp {
-	s := p.text(name)
-	if s == "" {
+	s, ok := p.typed(name)
+	if !ok {
 		return nil
 	}
 	t, err := time.Parse(time.RFC3339Nano, s)
@@ -269,4 +284,9 @@ func decodeRevokeToken(id string, r *http.Request, _ []byte) (proto.Message, err
 func decodeSetSetting(name string, r *http.Request, body []byte) (proto.Message, error) {
 	req := &hexrv1.SetSettingRequest{Name: name}
 	return req, decodeFields(r, body, map[string]any{"value": &req.Value})
+}
+
+func decodeRotateKeys(_ string, r *http.Request, body []byte) (proto.Message, error) {
+	req := &hexrv1.RotateKeysRequest{}
+	return req, decodeFields(r, body, map[string]any{"kind": &req.Kind})
 }

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 
@@ -33,6 +34,7 @@ var fixed = map[string]map[string]route{
 	"/v1/secrets:batchGet": {"POST": {method: hexrv1.Vault_BatchGet_FullMethodName, decode: decodeBatchGet}},
 	"/v1/whoami":           {"GET": {method: hexrv1.Vault_WhoAmI_FullMethodName, decode: plain[hexrv1.WhoAmIRequest]}},
 	"/v1/audit":            {"GET": {method: hexrv1.Audit_Query_FullMethodName, decode: decodeQuery}},
+	"/v1/audit/checkpoint": {"GET": {method: hexrv1.Audit_Checkpoint_FullMethodName, decode: plain[hexrv1.CheckpointRequest]}},
 	"/v1/audit/tail":       {"GET": {method: hexrv1.Audit_Tail_FullMethodName, decode: decodeTail, stream: streamTail}},
 	"/v1/audit/verify":     {"GET": {method: hexrv1.Audit_Verify_FullMethodName, decode: plain[hexrv1.VerifyRequest], stream: streamVerify}},
 	"/v1/cluster/status":   {"GET": {method: hexrv1.Cluster_Status_FullMethodName, decode: plain[hexrv1.StatusRequest]}},
@@ -43,6 +45,10 @@ var fixed = map[string]map[string]route{
 		"POST": {method: hexrv1.Cluster_CreateToken_FullMethodName, decode: decodeCreateToken},
 	},
 	"/v1/cluster/settings": {"GET": {method: hexrv1.Cluster_GetSettings_FullMethodName, decode: plain[hexrv1.GetSettingsRequest]}},
+	"/v1/cluster/keys": {
+		"GET":  {method: hexrv1.Cluster_KeysStatus_FullMethodName, decode: plain[hexrv1.KeysStatusRequest]},
+		"POST": {method: hexrv1.Cluster_RotateKeys_FullMethodName, decode: decodeRotateKeys},
+	},
 	"/v1/cluster/blocks": {
 		"GET":    {method: hexrv1.Cluster_ListBlocks_FullMethodName, decode: plain[hexrv1.ListBlocksRequest]},
 		"POST":   {method: hexrv1.Cluster_Block_FullMethodName, decode: decodeBlock},
@@ -120,6 +126,9 @@ func pick(methods map[string]route, r *http.Request, vars string) (*route, error
 		}
 		slices.Sort(allowed)
 		return nil, methodNotAllowed(strings.Join(allowed, ", "))
+	}
+	if !utf8.ValidString(vars) {
+		return nil, invalid("path: it is not UTF-8")
 	}
 	rt.vars = vars
 	return &rt, nil

@@ -57,6 +57,7 @@ func methodTable() map[string]*method {
 		{hexrv1.Audit_Query_FullMethodName, readers, audit.OpAuditQuery, unary((*Server).auditQuery)},
 		{hexrv1.Audit_Tail_FullMethodName, readers, audit.OpAuditTail, nil},
 		{hexrv1.Audit_Verify_FullMethodName, checkers, audit.OpAuditVerify, nil},
+		{hexrv1.Audit_Checkpoint_FullMethodName, checkers, audit.OpAuditCheckpoint, unary((*Server).checkpoint)},
 
 		{hexrv1.Cluster_Status_FullMethodName, everyone, 0, unary((*Server).status)},
 		{hexrv1.Cluster_Members_FullMethodName, checkers, 0, unary((*Server).members)},
@@ -70,6 +71,8 @@ func methodTable() map[string]*method {
 		{hexrv1.Cluster_Block_FullMethodName, rulers, audit.OpBlock, unary((*Server).block)},
 		{hexrv1.Cluster_Unblock_FullMethodName, rulers, audit.OpUnblock, unary((*Server).unblock)},
 		{hexrv1.Cluster_ListBlocks_FullMethodName, rulers, audit.OpBlockList, unary((*Server).listBlocks)},
+		{hexrv1.Cluster_KeysStatus_FullMethodName, rulers, audit.OpKeysStatus, unary((*Server).keysStatus)},
+		{hexrv1.Cluster_RotateKeys_FullMethodName, rulers, audit.OpKeyAdd, unary((*Server).rotateKeys)},
 
 		// Answered by their own services: what they decide is an access there.
 		{"/hexr.cluster.v1.Peer/Propose", nodes, 0, nil},
@@ -78,6 +81,9 @@ func methodTable() map[string]*method {
 		{"/hexr.cluster.v1.Peer/Status", nodes, 0, nil},
 		{"/hexr.cluster.v1.Peer/Root", nodes, 0, nil},
 		{"/hexr.cluster.v1.Peer/Change", nodes, audit.OpMemberAnnounce, nil},
+		{"/hexr.cluster.v1.Peer/Key", nodes, audit.OpKeyRelease, nil},
+		{"/hexr.cluster.v1.Peer/KeyUse", nodes, 0, nil},
+		{"/hexr.cluster.v1.Peer/Sign", nodes, 0, nil},
 		{"/grpc.health.v1.Health/Check", everyone, 0, nil},
 		{"/grpc.health.v1.Health/List", everyone, 0, nil},
 		{"/grpc.health.v1.Health/Watch", everyone, 0, nil},

@@ -36,7 +36,7 @@ func TestMethodTable(t *testing.T) {
 			}
 		}
 	}
-	peer := []string{"Propose", "Join", "Enter", "Status", "Root", "Change"}
+	peer := []string{"Propose", "Join", "Enter", "Status", "Root", "Change", "Key", "KeyUse", "Sign"}
 	for _, m := range peer {
 		found["/hexr.cluster.v1.Peer/"+m] = true
 	}

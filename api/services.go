@@ -68,6 +68,10 @@ func (a auditService) Verify(r *hexrv1.VerifyRequest, stream grpc.ServerStreamin
 	return a.s.auditVerify(stream.Context(), r, stream.Send)
 }
 
+func (a auditService) Checkpoint(ctx context.Context, r *hexrv1.CheckpointRequest) (*hexrv1.CheckpointResponse, error) {
+	return a.s.checkpoint(ctx, r)
+}
+
 type clusterService struct {
 	hexrv1.UnimplementedClusterServer
 	s *Server
@@ -108,4 +112,10 @@ func (c clusterService) Unblock(ctx context.Context, r *hexrv1.UnblockRequest) (
 }
 func (c clusterService) ListBlocks(ctx context.Context, r *hexrv1.ListBlocksRequest) (*hexrv1.ListBlocksResponse, error) {
 	return c.s.listBlocks(ctx, r)
+}
+func (c clusterService) KeysStatus(ctx context.Context, r *hexrv1.KeysStatusRequest) (*hexrv1.KeysStatusResponse, error) {
+	return c.s.keysStatus(ctx, r)
+}
+func (c clusterService) RotateKeys(ctx context.Context, r *hexrv1.RotateKeysRequest) (*hexrv1.RotateKeysResponse, error) {
+	return c.s.rotateKeys(ctx, r)
 }

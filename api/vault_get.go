@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"crypto/subtle"
+	"errors"
 
 	"google.golang.org/grpc/codes"
 
@@ -57,6 +58,10 @@ func (s *Server) open(c *call, secret *fsmpb.Secret) (*hexrv1.GetResponse, error
 	value, err := keys.OpenValue(seal.ValueContext{
 		Cluster: keys.ClusterID(), Record: record[:], RequestID: [16]byte(secret.GetRequestId()),
 	}, secret.GetSealed())
+	if errors.Is(err, seal.ErrNoKey) {
+		s.log.Error("a granted value is sealed with a key that this node lacks: it is fetched from the others")
+		return nil, errNoKey
+	}
 	if err != nil {
 		s.log.Error("a granted value does not open: look at the leader's disk, and at this node's keyring")
 		return nil, errCorrupt

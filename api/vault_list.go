@@ -75,11 +75,11 @@ func (s *Server) openToken(place, token string) (string, error) {
 	}
 	sealed, err := base64.RawURLEncoding.DecodeString(token)
 	if err != nil {
-		return "", invalid("page_token: use the one of the page before, with the same request")
+		return "", invalid("page_token, or cursor: use the one of the page before, with the same request")
 	}
 	next, err := s.backend.Keys().OpenRow([]byte("page token\x00"+place), sealed)
 	if err != nil {
-		return "", invalid("page_token: use the one of the page before, with the same request")
+		return "", invalid("page_token, or cursor: use the one of the page before, with the same request")
 	}
 	return string(next), nil
 }

@@ -4,7 +4,9 @@ import (
 	"crypto/ed25519"
 	"encoding/base64"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -96,13 +98,38 @@ func (c Checkpoint) verifier(nodeID string, key ed25519.PublicKey) (note.Verifie
 }
 
 // VerifyCheckpoint reads a signed note and returns who of keys (node ID to
-// public key) signed it; ErrCheckpoint when fewer than need did.
+// public key) signed it; ErrCheckpoint when fewer than need did, or a signature
+// in a member's name is not its own.
 func VerifyCheckpoint(signed []byte, keys map[string]ed25519.PublicKey, need int) (Checkpoint, []string, error) {
-	text, _, ok := strings.Cut(string(signed), "\n\n")
-	if !ok || len(signed) > maxCheckpoint {
-		return Checkpoint{}, nil, ErrCheckpoint
+	c, n, err := openCheckpoint(signed, keys)
+	if err != nil {
+		return Checkpoint{}, nil, err
 	}
-	c, err := ParseCheckpoint(text + "\n")
+	var signers []string
+	for _, s := range n.Sigs {
+		signers = append(signers, s.Name[strings.LastIndexByte(s.Name, '/')+1:])
+	}
+	slices.Sort(signers)
+	if len(signers) < need {
+		return Checkpoint{}, signers, fmt.Errorf("%w: %d of the %d members' signatures that it takes", ErrCheckpoint, len(signers), need)
+	}
+	return c, signers, nil
+}
+
+// ReadCheckpoint reads what a signed note says, without looking at who signed.
+func ReadCheckpoint(signed []byte) (Checkpoint, error) {
+	text, _, ok := strings.Cut(string(signed), "\n\n")
+	if len(signed) > maxCheckpoint {
+		return Checkpoint{}, ErrCheckpoint
+	}
+	if !ok {
+		return Checkpoint{}, fmt.Errorf("%w: it is not signed", ErrCheckpoint)
+	}
+	return ParseCheckpoint(text + "\n")
+}
+
+func openCheckpoint(signed []byte, keys map[string]ed25519.PublicKey) (Checkpoint, *note.Note, error) {
+	c, err := ReadCheckpoint(signed)
 	if err != nil {
 		return Checkpoint{}, nil, err
 	}
@@ -115,15 +142,28 @@ func VerifyCheckpoint(signed []byte, keys map[string]ed25519.PublicKey, need int
 		verifiers = append(verifiers, v)
 	}
 	n, err := note.Open(signed, note.VerifierList(verifiers...))
-	if err != nil {
-		return Checkpoint{}, nil, fmt.Errorf("%w: signatures", ErrCheckpoint)
+	var unknown *note.UnverifiedNoteError
+	var forged *note.InvalidSignatureError
+	switch {
+	case errors.As(err, &unknown):
+		return Checkpoint{}, nil, fmt.Errorf("%w: no member signed it", ErrCheckpoint)
+	case errors.As(err, &forged):
+		return Checkpoint{}, nil, fmt.Errorf("%w: a signature is not of what it says: it was tampered with", ErrCheckpoint)
+	case err != nil:
+		return Checkpoint{}, nil, fmt.Errorf("%w: it is no signed note", ErrCheckpoint)
 	}
-	var signers []string
-	for _, s := range n.Sigs {
-		signers = append(signers, s.Name[strings.LastIndexByte(s.Name, '/')+1:])
+	return c, n, nil
+}
+
+// Combine puts the signatures of notes of this checkpoint into one note. A note
+// that is of another, or that its node did not sign, is left out.
+func (c Checkpoint) Combine(notes [][]byte, keys map[string]ed25519.PublicKey) ([]byte, error) {
+	all := &note.Note{Text: c.Text()}
+	for _, signed := range notes {
+		if got, n, err := openCheckpoint(signed, keys); err == nil && got == c {
+			all.Sigs = append(all.Sigs, n.Sigs...)
+		}
 	}
-	if len(signers) < need {
-		return Checkpoint{}, signers, fmt.Errorf("%w: %d of %d signatures", ErrCheckpoint, len(signers), need)
-	}
-	return c, signers, nil
+	slices.SortFunc(all.Sigs, func(a, b note.Signature) int { return strings.Compare(a.Name, b.Name) })
+	return note.Sign(all)
 }

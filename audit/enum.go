@@ -47,6 +47,17 @@ const (
 	OpSweep
 )
 
+// Operations on keys and checkpoints.
+const (
+	OpKeyAdd Operation = iota + 30
+	OpKeyDurable
+	OpKeyActivate
+	OpKeyRewrap
+	OpKeyUse
+	OpKeysStatus
+	OpAuditCheckpoint
+)
+
 // Outcomes.
 const (
 	Granted Outcome = iota + 1
@@ -73,35 +84,42 @@ const (
 
 var (
 	operationNames = []string{
-		OpGet: "get",
-		OpPut: "put",
-		OpList: "list",
-		OpDelete: "delete",
-		OpUndelete: "undelete",
-		OpDestroy: "destroy",
-		OpDescribe: "describe",
-		OpVersions: "versions",
-		OpAuditQuery: "audit.query",
-		OpAuditTail: "audit.tail",
-		OpAuditVerify: "audit.verify",
-		OpTokenCreate: "token.create",
-		OpTokenList: "token.list",
-		OpTokenRevoke: "token.revoke",
-		OpMemberJoin: "member.join",
-		OpMemberPromote: "member.promote",
-		OpMemberRemove: "member.remove",
-		OpMemberTransfer: "member.transfer",
-		OpMemberLeave: "member.leave",
-		OpMemberAnnounce: "member.announce",
-		OpKeyRelease: "key.release",
-		OpSettingsGet: "settings.get",
-		OpSettingsSet: "settings.set",
-		OpBlock: "block",
-		OpUnblock: "unblock",
-		OpBlockList: "block.list",
-		OpBootstrap: "cluster.bootstrap",
-		OpThrottled: "throttled",
-		OpSweep: "sweep",
+		OpGet:             "get",
+		OpPut:             "put",
+		OpList:            "list",
+		OpDelete:          "delete",
+		OpUndelete:        "undelete",
+		OpDestroy:         "destroy",
+		OpDescribe:        "describe",
+		OpVersions:        "versions",
+		OpAuditQuery:      "audit.query",
+		OpAuditTail:       "audit.tail",
+		OpAuditVerify:     "audit.verify",
+		OpTokenCreate:     "token.create",
+		OpTokenList:       "token.list",
+		OpTokenRevoke:     "token.revoke",
+		OpMemberJoin:      "member.join",
+		OpMemberPromote:   "member.promote",
+		OpMemberRemove:    "member.remove",
+		OpMemberTransfer:  "member.transfer",
+		OpMemberLeave:     "member.leave",
+		OpMemberAnnounce:  "member.announce",
+		OpKeyRelease:      "key.release",
+		OpSettingsGet:     "settings.get",
+		OpSettingsSet:     "settings.set",
+		OpBlock:           "block",
+		OpUnblock:         "unblock",
+		OpBlockList:       "block.list",
+		OpBootstrap:       "cluster.bootstrap",
+		OpThrottled:       "throttled",
+		OpSweep:           "sweep",
+		OpKeyAdd:          "key.add",
+		OpKeyDurable:      "key.durable",
+		OpKeyActivate:     "key.activate",
+		OpKeyRewrap:       "key.rewrap",
+		OpKeyUse:          "key.use",
+		OpKeysStatus:      "keys.status",
+		OpAuditCheckpoint: "audit.checkpoint",
 	}
 	outcomeNames = []string{
 		"", "granted", "denied", "not_found", "conflict", "shadowed", "replayed", "expired", "blocked", "quota",

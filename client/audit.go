@@ -83,6 +83,13 @@ func (c *Client) AuditVerify(ctx context.Context, sizes []uint64, header func(*h
 	return err
 }
 
+// AuditCheckpoint is the audit's tree of now, signed by a majority of the members.
+func (c *Client) AuditCheckpoint(ctx context.Context) (*hexrv1.CheckpointResponse, error) {
+	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.CheckpointResponse, error) {
+		return hexrv1.NewAuditClient(n).Checkpoint(ctx, &hexrv1.CheckpointRequest{})
+	})
+}
+
 func verify(ctx context.Context, n grpc.ClientConnInterface, sizes []uint64, header func(*hexrv1.VerifyHeader) error, row func([]byte) error) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()

@@ -86,6 +86,27 @@ func (c *Client) SetSetting(ctx context.Context, name, value string) (map[string
 	return resp.GetSettings(), err
 }
 
+// KeysStatus shows every key of the keyring, never the key.
+func (c *Client) KeysStatus(ctx context.Context) ([]*hexrv1.Key, error) {
+	resp, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.KeysStatusResponse, error) {
+		return cluster(n).KeysStatus(ctx, &hexrv1.KeysStatusRequest{})
+	})
+	return resp.GetKeys(), err
+}
+
+// RotateKeys begins a rotation of "value" keys, "storage" keys or "both", and
+// returns the new keys. The rest happens by itself; see KeysStatus.
+func (c *Client) RotateKeys(ctx context.Context, kind string) ([]*hexrv1.Key, error) {
+	id, err := newRequestID()
+	if err != nil {
+		return nil, err
+	}
+	resp, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.RotateKeysResponse, error) {
+		return cluster(n).RotateKeys(ctx, &hexrv1.RotateKeysRequest{Kind: kind, RequestId: id})
+	})
+	return resp.GetKeys(), err
+}
+
 // Block refuses a SPIFFE ID, agent/TENANT/AGENT or agent/TENANT from now on.
 func (c *Client) Block(ctx context.Context, subject string) error {
 	_, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.BlockResponse, error) {

@@ -142,3 +142,27 @@ func (p *Peers) Change(ctx context.Context, id, addr string, req *clusterpb.Chan
 	})
 	return err
 }
+
+// Key asks a node for one key of the keyring.
+func (p *Peers) Key(ctx context.Context, id, addr, kind string, keyID uint32) ([]byte, error) {
+	resp, err := call(ctx, p, target{id, addr}, func(c clusterpb.PeerClient, cluster []byte) (*clusterpb.KeyResponse, error) {
+		return c.Key(ctx, &clusterpb.KeyRequest{ClusterId: cluster, Kind: kind, KeyId: keyID})
+	})
+	return resp.GetKey(), err
+}
+
+// KeyUse asks a node what it has sealed with storage keys that seal no more.
+func (p *Peers) KeyUse(ctx context.Context, id, addr string) ([]*clusterpb.StorageKeyUse, error) {
+	resp, err := call(ctx, p, target{id, addr}, func(c clusterpb.PeerClient, cluster []byte) (*clusterpb.KeyUseResponse, error) {
+		return c.KeyUse(ctx, &clusterpb.KeyUseRequest{ClusterId: cluster})
+	})
+	return resp.GetKeys(), err
+}
+
+// Sign asks a node for its signature of a checkpoint.
+func (p *Peers) Sign(ctx context.Context, id, addr string, req *clusterpb.SignRequest) ([]byte, error) {
+	resp, err := call(ctx, p, target{id, addr}, func(c clusterpb.PeerClient, cluster []byte) (*clusterpb.SignResponse, error) {
+		return c.Sign(ctx, &clusterpb.SignRequest{ClusterId: cluster, RaftIndex: req.GetRaftIndex(), Size: req.GetSize(), Root: req.GetRoot()})
+	})
+	return resp.GetNote(), err
+}

@@ -20,6 +20,9 @@ type Backend interface {
 	Status(ctx context.Context, markOf string) (*clusterpb.StatusResponse, error)
 	Root(ctx context.Context, size uint64) ([]byte, error)
 	Change(ctx context.Context, from string, req *clusterpb.ChangeRequest) error
+	Key(ctx context.Context, from Peer, req *clusterpb.KeyRequest) ([]byte, error)
+	KeyUse(ctx context.Context) ([]*clusterpb.StorageKeyUse, error)
+	Sign(ctx context.Context, req *clusterpb.SignRequest) ([]byte, error)
 	ClusterID() [16]byte
 	IsMember(nodeID string) bool
 }
@@ -140,4 +143,34 @@ func (s *service) Change(ctx context.Context, req *clusterpb.ChangeRequest) (*cl
 	}
 	refusal, err := answer(err)
 	return &clusterpb.ChangeResponse{Refusal: refusal}, err
+}
+
+func (s *service) Key(ctx context.Context, req *clusterpb.KeyRequest) (*clusterpb.KeyResponse, error) {
+	p, err := s.member(ctx, req.GetClusterId())
+	var key []byte
+	if err == nil {
+		key, err = s.backend.Key(ctx, p, req)
+	}
+	refusal, err := answer(err)
+	return &clusterpb.KeyResponse{Key: key, Refusal: refusal}, err
+}
+
+func (s *service) KeyUse(ctx context.Context, req *clusterpb.KeyUseRequest) (*clusterpb.KeyUseResponse, error) {
+	_, err := s.member(ctx, req.GetClusterId())
+	var keys []*clusterpb.StorageKeyUse
+	if err == nil {
+		keys, err = s.backend.KeyUse(ctx)
+	}
+	refusal, err := answer(err)
+	return &clusterpb.KeyUseResponse{Keys: keys, Refusal: refusal}, err
+}
+
+func (s *service) Sign(ctx context.Context, req *clusterpb.SignRequest) (*clusterpb.SignResponse, error) {
+	_, err := s.member(ctx, req.GetClusterId())
+	var note []byte
+	if err == nil {
+		note, err = s.backend.Sign(ctx, req)
+	}
+	refusal, err := answer(err)
+	return &clusterpb.SignResponse{Note: note, Refusal: refusal}, err
 }

@@ -34,8 +34,13 @@ func (backend) Status(context.Context, string) (*clusterpb.StatusResponse, error
 }
 func (backend) Root(context.Context, uint64) ([]byte, error)                   { return []byte("root"), nil }
 func (backend) Change(context.Context, string, *clusterpb.ChangeRequest) error { return nil }
-func (backend) ClusterID() [16]byte                                            { return testID }
-func (b backend) IsMember(id string) bool                                      { return b.adm.IsMember(id) }
+func (backend) Key(context.Context, Peer, *clusterpb.KeyRequest) ([]byte, error) {
+	return []byte("key"), nil
+}
+func (backend) KeyUse(context.Context) ([]*clusterpb.StorageKeyUse, error)   { return nil, nil }
+func (backend) Sign(context.Context, *clusterpb.SignRequest) ([]byte, error) { return nil, nil }
+func (backend) ClusterID() [16]byte                                          { return testID }
+func (b backend) IsMember(id string) bool                                    { return b.adm.IsMember(id) }
 
 func serve(t *testing.T, adm *members) string {
 	t.Helper()
@@ -95,6 +100,15 @@ func TestPeerService(t *testing.T) {
 	if _, err := stranger.Propose(ctx, "n1", addr, nil); refused(err) != clusterpb.Refusal_KIND_NOT_MEMBER {
 		t.Errorf("no member: %v", err)
 	}
+	if key, err := member.Key(ctx, "n1", addr, "value", 7); err != nil || string(key) != "key" {
+		t.Errorf("a member gets %q: %v", key, err)
+	}
+	if key, err := stranger.Key(ctx, "n1", addr, "value", 7); refused(err) != clusterpb.Refusal_KIND_NOT_MEMBER || len(key) > 0 {
+		t.Errorf("a key for no member: %v", err)
+	}
+	if key, err := peersAs(t, "node/n2", [16]byte{9}).Key(ctx, "n1", addr, "value", 7); refused(err) != clusterpb.Refusal_KIND_WRONG_CLUSTER || len(key) > 0 {
+		t.Errorf("a key for another cluster: %v", err)
+	}
 	if _, err := stranger.Join(ctx, addr, &clusterpb.JoinRequest{}); err != nil {
 		t.Errorf("a node may ask to join: %v", err)
 	}
@@ -109,7 +123,7 @@ func TestPeerServiceIsForNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	methods := clusterpb.Peer_ServiceDesc.Methods
-	if len(methods) != 6 {
+	if len(methods) != 9 {
 		t.Errorf("%d methods: is the new one for nodes alone?", len(methods))
 	}
 	for _, m := range methods {

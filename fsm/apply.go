@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 // Validate is the leader's check, with Apply's own decoder, that an access may
@@ -65,13 +66,15 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	}
 	s.chain.mu.Lock()
 	defer s.chain.mu.Unlock()
-	if err := s.chain.append(w, rows); err != nil {
+	if err := s.chain.append(w, index, rows); err != nil {
 		return nil, err
 	}
 	s.st.put(w, s.chain.tree.Hashes())
+	fault.Point("apply.decided")
 	if err := w.commit(s.db); err != nil {
 		return nil, err
 	}
+	fault.Point("apply.committed")
 	s.noteDestroyed(rows)
 	s.announce(len(rows) > 0)
 	return results, nil
@@ -87,7 +90,7 @@ func (s *Store) check(c *fsmpb.Check) error {
 		return err
 	}
 	if !equalRoot(root, c.GetRoot()) {
-		return fmt.Errorf("%w: at %d audit rows; move the data directory away and join again", ErrDiverged, c.GetSize())
+		return fmt.Errorf("%w: at %d audit rows", ErrDiverged, c.GetSize())
 	}
 	return nil
 }

@@ -19,13 +19,14 @@ func classes(op audit.Operation) []Class {
 		return []Class{ClassAgent, ClassProvisioner, ClassOperator}
 	case audit.OpAuditQuery, audit.OpAuditTail:
 		return []Class{ClassAgent, ClassOperator, ClassAuditor}
-	case audit.OpAuditVerify:
+	case audit.OpAuditVerify, audit.OpAuditCheckpoint:
 		return []Class{ClassOperator, ClassAuditor}
 	case audit.OpTokenCreate, audit.OpTokenList, audit.OpTokenRevoke, audit.OpMemberRemove, audit.OpMemberTransfer,
-		audit.OpSettingsGet, audit.OpSettingsSet, audit.OpBlock, audit.OpUnblock, audit.OpBlockList:
+		audit.OpSettingsGet, audit.OpSettingsSet, audit.OpBlock, audit.OpUnblock, audit.OpBlockList,
+		audit.OpKeyAdd, audit.OpKeysStatus:
 		return []Class{ClassOperator}
 	case audit.OpMemberJoin, audit.OpKeyRelease, audit.OpMemberPromote, audit.OpMemberLeave, audit.OpMemberAnnounce,
-		audit.OpSweep, audit.OpThrottled:
+		audit.OpSweep, audit.OpThrottled, audit.OpKeyDurable, audit.OpKeyActivate, audit.OpKeyRewrap, audit.OpKeyUse:
 		return []Class{ClassNode}
 	}
 	return nil

@@ -1,8 +1,10 @@
 package fsm
 
 import (
+	"cmp"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hexrdev/hexrd/audit"
@@ -20,9 +22,12 @@ type chain struct {
 	tree   *audit.Tree
 	edge   map[audit.TileID][][32]byte
 	recent map[uint64][32]byte
-	sizes  []uint64 // of recent, the oldest first
+	after  []after // entries of recent, the oldest first
 	posts  *postings
 }
+
+// after is the size of the tree after an entry with rows; index 0: not known.
+type after struct{ index, size uint64 }
 
 func newChain() *chain {
 	return &chain{
@@ -38,7 +43,7 @@ func tileKey(id audit.TileID) []byte {
 
 // append adds the rows of one entry: one block, the tiles and postings that
 // they complete. The caller holds mu until it has committed.
-func (c *chain) append(w *writer, rows []audit.Row) error {
+func (c *chain) append(w *writer, index uint64, rows []audit.Row) error {
 	if len(rows) == 0 {
 		return nil
 	}
@@ -61,7 +66,7 @@ func (c *chain) append(w *writer, rows []audit.Row) error {
 	if err != nil {
 		return err
 	}
-	c.note(c.tree.Size(), root)
+	c.note(after{index, c.tree.Size()}, root)
 	return nil
 }
 
@@ -83,12 +88,24 @@ func (c *chain) store(w *writer, level uint, index uint64, hash []byte) {
 	delete(c.edge, id)
 }
 
-func (c *chain) note(size uint64, root [32]byte) {
-	c.recent[size] = root
-	if c.sizes = append(c.sizes, size); len(c.sizes) > recentRoots {
-		delete(c.recent, c.sizes[0])
-		c.sizes = c.sizes[1:]
+func (c *chain) note(a after, root [32]byte) {
+	c.recent[a.size] = root
+	if c.after = append(c.after, a); len(c.after) > recentRoots {
+		delete(c.recent, c.after[0].size)
+		c.after = c.after[1:]
 	}
+}
+
+// sizeAfter is the tree's size after that entry, where it had rows and is among
+// the last ones.
+func (c *chain) sizeAfter(index uint64) (uint64, bool) {
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	i, found := slices.BinarySearchFunc(c.after, index, func(a after, index uint64) int { return cmp.Compare(a.index, index) })
+	if !found || index == 0 {
+		return 0, false
+	}
+	return c.after[i].size, true
 }
 
 // tiles reads tiles for the audit package: the edge from memory, the full ones
@@ -158,7 +175,7 @@ func rebuildChain(r reader, size uint64, compactRange [][]byte) (*chain, error) 
 	if err != nil || kept != root {
 		return nil, fmt.Errorf("%w: the audit rows do not give the root that was kept", ErrCorrupt)
 	}
-	c.note(size, root)
+	c.note(after{0, size}, root)
 	return c, nil
 }
 

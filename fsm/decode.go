@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -49,6 +50,17 @@ func decodeEntry(data []byte, clusterID [16]byte) (*fsmpb.Entry, error) {
 	return &e, nil
 }
 
+// EntryMarks returns the marks in an entry of the log. They are the nodes' own
+// words, and true whether or not the entry is committed; none of what does not
+// decode.
+func EntryMarks(data []byte) []*fsmpb.Mark {
+	var e fsmpb.Entry
+	if proto.Unmarshal(data, &e) != nil {
+		return nil
+	}
+	return e.GetMarks()
+}
+
 // hasUnknown reports fields that this version does not know, at any depth.
 func hasUnknown(m protoreflect.Message) bool {
 	if len(m.GetUnknown()) > 0 {
@@ -90,7 +102,7 @@ func validateAccess(a *fsmpb.Access, trustDomain string) error {
 		return refuse("token digest or trace id")
 	case !oneOf(len(a.GetRequestDigest()), 0, digestSize):
 		return refuse("request digest")
-	case len(a.GetPeer()) > audit.MaxPeer:
+	case !validText(a.GetPeer(), audit.MaxPeer):
 		return refuse("peer address")
 	case a.GetSvid() < fsmpb.SVIDKind_SVID_KIND_NONE || a.GetSvid() > fsmpb.SVIDKind_SVID_KIND_JWT:
 		return refuse("kind of SVID")
@@ -177,7 +189,7 @@ func validatePut(a *fsmpb.Access, p *fsmpb.Put, trustDomain string) error {
 		return refuse("size of the value")
 	}
 	for k, v := range p.GetLabels() {
-		if k == "" || len(k) > maxLabel || len(v) > maxText {
+		if k == "" || !validText(k, maxLabel) || !validText(v, maxText) {
 			return refuse("label")
 		}
 	}
@@ -187,6 +199,9 @@ func validatePut(a *fsmpb.Access, p *fsmpb.Put, trustDomain string) error {
 func validateClusterOp(a *fsmpb.Access) error {
 	switch op := a.GetOp().(type) {
 	case *fsmpb.Access_Bootstrap:
+		if len(op.Bootstrap.GetKeys()) > 0 && validReports(op.Bootstrap.GetKeys()) != nil {
+			return refuse("first keys")
+		}
 		if m := op.Bootstrap.GetMember(); m == nil || !validMember(m.GetId(), m.GetAddress(), m.GetAuditKey()) {
 			return refuse("first member")
 		}
@@ -216,7 +231,7 @@ func validateClusterOp(a *fsmpb.Access) error {
 			return validTarget(op.MemberTransfer.GetNodeId())
 		}
 	case *fsmpb.Access_SettingsSet:
-		if len(op.SettingsSet.GetName()) > maxLabel || len(op.SettingsSet.GetValue()) > maxLabel {
+		if !validText(op.SettingsSet.GetName(), maxLabel) || !validText(op.SettingsSet.GetValue(), maxLabel) {
 			return refuse("setting")
 		}
 	case *fsmpb.Access_Block:
@@ -234,14 +249,18 @@ func validateClusterOp(a *fsmpb.Access) error {
 	case *fsmpb.Access_ThrottleSummary:
 		return validSubject(op.ThrottleSummary.GetSubject())
 	}
-	return nil
+	return validateKeyOp(a)
 }
 
 func validMember(id, address string, auditKey []byte) bool {
 	return validNodeID(id) && validAddress(address) && len(auditKey) == 32
 }
 
-func validAddress(a string) bool { return a != "" && len(a) <= 261 } // 253 of a DNS name, colon, port
+func validAddress(a string) bool { return a != "" && validText(a, 261) } // 253 of a DNS name, colon, port
+
+// validText is for what has no grammar: a text that is not UTF-8 does not
+// marshal, and would take every access of its entry with it.
+func validText(s string, most int) bool { return len(s) <= most && utf8.ValidString(s) }
 
 func validTarget(id string) error {
 	if !validNodeID(id) {
@@ -251,14 +270,14 @@ func validTarget(id string) error {
 }
 
 func validSubject(s string) error {
-	if s == "" || len(s) > audit.MaxDetail {
+	if s == "" || !validText(s, audit.MaxDetail) {
 		return refuse("subject")
 	}
 	return nil
 }
 
 func validFilter(caller, path string) error {
-	if len(caller) > audit.MaxCaller || len(path) > audit.MaxPath {
+	if !validText(caller, audit.MaxCaller) || !validText(path, audit.MaxPath) {
 		return refuse("filter")
 	}
 	return nil

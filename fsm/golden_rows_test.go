@@ -29,9 +29,19 @@ func goldenRows() map[string]proto.Message {
 		},
 		"row_1_remembered": &fsmpb.Remembered{Record: id, Operation: 2, Digest: id, Result: id, Time: testStart},
 		"row_1_member":     &fsmpb.Members{Members: []*fsmpb.Member{{Id: "n1", Address: "a:1", AuditKey: id, JoinedAt: 1, Removed: true, TokenHash: id}}},
-		"row_1_block":      &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
-		"row_1_posting":    &fsmpb.Posting{Deltas: []uint64{1, 2, 3}},
-		"row_1_directory":  &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
+		"row_1_meta_uses":  &fsmpb.Meta{Format: 1, Index: 9, ValueKeyUses: []*fsmpb.KeyUses{{KeyId: 7, Versions: 3}}},
+		"row_1_head_key": &fsmpb.Head{
+			Path: "a", Version: 1, Versions: []*fsmpb.VersionMeta{{Version: 1, Digest: id, ValueKey: 7}},
+		},
+		"row_1_member_rows": &fsmpb.Members{Members: []*fsmpb.Member{{Id: "n1", JoinedRow: 3, RemovedRow: 4}}},
+		"row_1_keys": &fsmpb.Keys{Keys: []*fsmpb.Key{{
+			Kind: fsmpb.Key_KIND_STORAGE, Id: 7, State: fsmpb.Key_STATE_RETIRED, CreatedAt: 1, ActivatedAt: 2, RetiredAt: 3,
+			Fingerprint: id, Holders: []string{"n1", "n2"}, UnusedBy: []string{"n1"}, RequestId: id,
+		}}},
+		"row_1_reseal":    &fsmpb.Reseal{KeyId: 7, Cursor: id, Clean: 6},
+		"row_1_block":     &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
+		"row_1_posting":   &fsmpb.Posting{Deltas: []uint64{1, 2, 3}},
+		"row_1_directory": &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
 	}
 }
 

@@ -39,6 +39,14 @@ func goldenEntries() map[string]*fsmpb.Entry {
 			access(operID, &fsmpb.Access{Op: &fsmpb.Access_TokenCreate{TokenCreate: &fsmpb.TokenCreate{Hash: digest, NodeId: "n2", Ttl: 1}}}),
 			access(operID, &fsmpb.Access{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: "versions_kept", Value: "3"}}}),
 			access(operID, &fsmpb.Access{Op: &fsmpb.Access_Block{Block: &fsmpb.Block{Subject: "agent/evil"}}})),
+		"entry_1_keys": entry(
+			access(operID, keyAdd(fsmpb.Key_KIND_VALUE, 7)), access(nodeID, durable(fsmpb.Key_KIND_VALUE, 7, digest)),
+			access(nodeID, release(fsmpb.Key_KIND_VALUE, 7)), access(nodeID, activate(fsmpb.Key_KIND_VALUE, 7)),
+			access(nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyRewrap{KeyRewrap: &fsmpb.KeyRewrap{
+				KeyId: 7, Items: []*fsmpb.Rewrap{{Record: digest, Version: 3, Digest: digest, Wrapped: id}},
+			}}}),
+			access(nodeID, keyUse(8, true)), access(operID, &fsmpb.Access{Op: &fsmpb.Access_KeysGet{KeysGet: &fsmpb.KeysGet{}}}),
+			access(audID, &fsmpb.Access{Op: &fsmpb.Access_AuditCheckpoint{AuditCheckpoint: &fsmpb.AuditCheckpoint{}}})),
 	}
 }
 

@@ -106,6 +106,8 @@ func (x *access) operate() *fsmpb.Result {
 		return x.auditTail(op.AuditTail)
 	case *fsmpb.Access_AuditVerify:
 		return x.auditVerify()
+	case *fsmpb.Access_AuditCheckpoint:
+		return x.auditVerify()
 	case *fsmpb.Access_Sweep:
 		return x.sweep(op.Sweep)
 	case *fsmpb.Access_ThrottleSummary:
@@ -125,7 +127,7 @@ func (x *access) operateCluster() *fsmpb.Result {
 	case *fsmpb.Access_Join:
 		return x.join(op.Join)
 	case *fsmpb.Access_KeyRelease:
-		return x.keyRelease()
+		return x.keyRelease(op.KeyRelease)
 	case *fsmpb.Access_MemberPromote:
 		return x.memberPromote(op.MemberPromote)
 	case *fsmpb.Access_MemberRemove:
@@ -146,6 +148,24 @@ func (x *access) operateCluster() *fsmpb.Result {
 		return x.unblock(op.Unblock)
 	case *fsmpb.Access_BlockList:
 		return x.blockList()
+	}
+	return x.operateKeys()
+}
+
+func (x *access) operateKeys() *fsmpb.Result {
+	switch op := x.a.GetOp().(type) {
+	case *fsmpb.Access_KeyAdd:
+		return x.keyAdd(op.KeyAdd)
+	case *fsmpb.Access_KeyDurable:
+		return x.keyDurable(op.KeyDurable)
+	case *fsmpb.Access_KeyActivate:
+		return x.keyActivate(op.KeyActivate)
+	case *fsmpb.Access_KeyRewrap:
+		return x.keyRewrap(op.KeyRewrap)
+	case *fsmpb.Access_KeyUse:
+		return x.keyUse(op.KeyUse)
+	case *fsmpb.Access_KeysGet:
+		return x.keySet(x.st.keys.GetKeys()...)
 	}
 	return invalid()
 }

@@ -22,6 +22,12 @@ func (x *access) bootstrap(op *fsmpb.Bootstrap) *fsmpb.Result {
 	x.st.dirtySettings = true
 	m := op.GetMember()
 	x.st.setMember(&fsmpb.Member{Id: m.GetId(), Address: m.GetAddress(), AuditKey: m.GetAuditKey(), JoinedAt: x.st.time})
+	for _, k := range op.GetKeys() {
+		x.st.addKey(&fsmpb.Key{
+			Kind: k.GetKind(), Id: k.GetKeyId(), State: fsmpb.Key_STATE_ACTIVE, CreatedAt: x.st.time, ActivatedAt: x.st.time,
+			Fingerprint: k.GetFingerprint(), Holders: []string{m.GetId()},
+		})
+	}
 	x.detail = m.GetId()
 	return granted()
 }

@@ -27,6 +27,7 @@ func (x *access) join(op *fsmpb.Join) *fsmpb.Result {
 	}
 	x.st.setMember(&fsmpb.Member{
 		Id: x.caller.Name, Address: op.GetAddress(), AuditKey: op.GetAuditKey(), JoinedAt: x.st.time, TokenHash: op.GetTokenHash(),
+		JoinedRow: x.st.size,
 	})
 	return x.joinGrant()
 }
@@ -43,9 +44,15 @@ func (x *access) joinGrant() *fsmpb.Result {
 	return res
 }
 
-// keyRelease records that a member is handed the keyring; allowed() has checked
-// that it is one.
-func (x *access) keyRelease() *fsmpb.Result {
+// keyRelease records that a member is handed the keyring, or a key of it;
+// allowed() has checked that it is one.
+func (x *access) keyRelease(op *fsmpb.KeyRelease) *fsmpb.Result {
 	x.detail = x.caller.Name
+	if op.GetKind() != fsmpb.Key_KIND_UNSPECIFIED {
+		x.detail += " " + keyName(op.GetKind(), op.GetKeyId())
+		if k := x.st.key(op.GetKind(), op.GetKeyId()); k == nil || len(k.GetFingerprint()) == 0 {
+			return notFound()
+		}
+	}
 	return x.joinGrant()
 }

@@ -41,8 +41,10 @@ func (x *access) remove(id string) *fsmpb.Result {
 		return conflict()
 	}
 	m = proto.Clone(m).(*fsmpb.Member)
-	m.Removed = true
+	m.Removed, m.RemovedRow = true, x.st.size
 	x.st.setMember(m)
+	x.forgetHolder(id)
+	x.st.unmark(id)
 	return granted()
 }
 
@@ -52,4 +54,10 @@ func (x *access) memberAnnounce(op *fsmpb.MemberAnnounce) *fsmpb.Result {
 	m.Address = op.GetAddress()
 	x.st.setMember(m)
 	return granted()
+}
+
+// WasMember reports whether a node was a member when the audit had that many
+// rows.
+func WasMember(m *fsmpb.Member, size uint64) bool {
+	return m.GetJoinedRow() < size && (!m.GetRemoved() || m.GetRemovedRow() >= size)
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
 )
 
 // put writes the next version.
@@ -77,11 +78,13 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 		r.head = &fsmpb.Head{Path: r.path, Scope: r.scope.String(), CreatedAt: x.st.time}
 	}
 	digest := sha256.Sum256(op.GetSealed())
+	valueKey, _ := seal.ValueKeyID(op.GetSealed())
 	r.head.Version++
 	r.head.Versions = append(r.head.Versions, &fsmpb.VersionMeta{
 		Version: r.head.Version, CreatedAt: x.st.time, Size: op.GetSize(), Digest: digest[:],
-		RequestId: x.a.GetRequestId(), Labels: op.GetLabels(),
+		RequestId: x.a.GetRequestId(), Labels: op.GetLabels(), ValueKey: valueKey,
 	})
+	x.st.use(valueKey, 1)
 	r.head.ByProvisioner = x.caller.Class == ClassProvisioner
 	x.t.set(tableValue, r.valueKey(r.head.Version), &fsmpb.Value{Sealed: op.GetSealed()})
 	added := int64(0)

@@ -38,6 +38,13 @@ var operations = map[protoreflect.FieldNumber]audit.Operation{
 	46: audit.OpBlockList,
 	47: audit.OpSweep,
 	48: audit.OpThrottled,
+	49: audit.OpKeyAdd,
+	50: audit.OpKeyDurable,
+	51: audit.OpKeyActivate,
+	52: audit.OpKeyRewrap,
+	53: audit.OpKeyUse,
+	54: audit.OpKeysStatus,
+	55: audit.OpAuditCheckpoint,
 }
 
 // ReadOnly reports whether an access shows what is there, and changes nothing
@@ -45,7 +52,7 @@ var operations = map[protoreflect.FieldNumber]audit.Operation{
 func ReadOnly(a *fsmpb.Access) bool {
 	switch OperationOf(a) {
 	case audit.OpGet, audit.OpList, audit.OpDescribe, audit.OpVersions, audit.OpAuditQuery, audit.OpAuditTail, audit.OpAuditVerify,
-		audit.OpTokenList, audit.OpSettingsGet, audit.OpBlockList:
+		audit.OpAuditCheckpoint, audit.OpTokenList, audit.OpSettingsGet, audit.OpBlockList, audit.OpKeysStatus:
 		return true
 	}
 	return false

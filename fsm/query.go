@@ -185,3 +185,14 @@ func (s *Store) Root(size uint64) ([32]byte, error) {
 	}
 	return s.chain.root(size, reader{s.db, s.codec})
 }
+
+// SizeAfter is how many audit rows there were after an entry that had some; false
+// where it is not among the last few hundred that this node applied.
+func (s *Store) SizeAfter(index uint64) (uint64, bool) {
+	s.mu.RLock()
+	defer s.mu.RUnlock()
+	if s.db == nil {
+		return 0, false
+	}
+	return s.chain.sizeAfter(index)
+}

@@ -77,6 +77,7 @@ func (x *access) dropVersion(r *record, v *fsmpb.VersionMeta) {
 	}
 	x.t.del(tableValue, r.valueKey(v.GetVersion()))
 	v.Destroyed = true
+	x.st.use(v.GetValueKey(), -1)
 	x.charge(r.scope, 0, -int64(v.GetSize()))
 }
 

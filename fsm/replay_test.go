@@ -20,7 +20,7 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 	version := rapid.Uint64Range(0, 4).Draw(t, "version")
 	pinned := rapid.SampledFrom([]string{"", scope}).Draw(t, "pinned")
 	var a *fsmpb.Access
-	switch rapid.IntRange(0, 11).Draw(t, "op") {
+	switch rapid.IntRange(0, 12).Draw(t, "op") {
 	case 0, 1, 2:
 		a = put(path, scope, fmt.Sprint("v", version))
 		if rapid.Bool().Draw(t, "cas") {
@@ -41,6 +41,12 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 	case 10:
 		a = &fsmpb.Access{Op: &fsmpb.Access_Sweep{Sweep: &fsmpb.Sweep{Limit: 3}}}
 		caller = nodeID
+	case 11:
+		a = rapid.SampledFrom([]*fsmpb.Access{
+			durable(value, uint32(version)+1, printA), activate(value, uint32(version)+1), keyUse(uint32(version)+1, version > 2),
+			keyAdd(value, uint32(version)+1), keyAdd(storage, uint32(version)+1),
+		}).Draw(t, "key")
+		caller = rapid.SampledFrom([]string{nodeID, operID}).Draw(t, "who")
 	default:
 		a = &fsmpb.Access{Op: &fsmpb.Access_Block{Block: &fsmpb.Block{Subject: "agent/acme/other"}}}
 		caller = operID

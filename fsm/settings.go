@@ -45,6 +45,7 @@ var settingTable = []setting{
 	{name: "list_page_max", value: 1000, least: 1, max: 1000},
 	{name: "audit_rows_max", value: 1000, least: 1, max: 1000},
 	{name: "audit_scan_max", value: 100_000, least: 1000, max: 100_000},
+	{name: "rewrap_per_second", value: 1000, least: 1, max: 100_000},
 	{name: "format", value: entryFormat, least: entryFormat, max: entryFormat},
 }
 

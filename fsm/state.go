@@ -22,14 +22,16 @@ type state struct {
 	tokens        *fsmpb.Tokens
 	blocked       *fsmpb.Blocked
 	configuration *fsmpb.Configuration
+	keys          *fsmpb.Keys
+	uses          []*fsmpb.KeyUses
 
-	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked bool
+	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked, dirtyKeys bool
 }
 
 func newState(clusterID [16]byte) *state {
 	return &state{
 		clusterID: clusterID, settings: &fsmpb.Settings{}, members: &fsmpb.Members{}, tokens: &fsmpb.Tokens{},
-		blocked: &fsmpb.Blocked{}, configuration: &fsmpb.Configuration{},
+		blocked: &fsmpb.Blocked{}, configuration: &fsmpb.Configuration{}, keys: &fsmpb.Keys{},
 	}
 }
 

@@ -37,6 +37,7 @@ type Store struct {
 	st     *state
 	cache  *rowCache
 	failed error
+	reseal resealing // of db
 
 	mu    sync.RWMutex // readers hold it while they use db and chain; Restore swaps them
 	db    *pebble.DB   // nil: closed
@@ -92,7 +93,7 @@ func (s *Store) load(name string) error {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.db, s.name, s.chain, s.st, s.cache = db, name, chain, st, cache
+	s.db, s.name, s.chain, s.st, s.cache, s.reseal = db, name, chain, st, cache, resealing{}
 	s.publish(true)
 	return nil
 }
@@ -112,7 +113,7 @@ func loadState(r reader, clusterID [16]byte) (*state, [][]byte, error) {
 		return nil, nil, fmt.Errorf("store: %w", ErrWrongCluster)
 	}
 	st.trustDomain, st.index, st.term = meta.GetTrustDomain(), meta.GetIndex(), meta.GetTerm()
-	st.time, st.size, st.marks = meta.GetTime(), meta.GetSize(), meta.GetMarks()
+	st.time, st.size, st.marks, st.uses = meta.GetTime(), meta.GetSize(), meta.GetMarks(), meta.GetValueKeyUses()
 	if meta.GetConfiguration() != nil {
 		st.configuration = meta.GetConfiguration()
 	}
@@ -120,7 +121,8 @@ func loadState(r reader, clusterID [16]byte) (*state, [][]byte, error) {
 	_, err2 := r.get(tableMembers, nil, st.members)
 	_, err3 := r.get(tableTokens, nil, st.tokens)
 	_, err4 := r.get(tableBlocked, nil, st.blocked)
-	return st, meta.GetRange(), errors.Join(err1, err2, err3, err4)
+	_, err5 := r.get(tableKeys, nil, st.keys)
+	return st, meta.GetRange(), errors.Join(err1, err2, err3, err4, err5)
 }
 
 // put writes what is dirty, and the meta row.
@@ -137,18 +139,22 @@ func (st *state) put(w *writer, compactRange [][]byte) {
 	if st.dirtyBlocked {
 		w.set(tableBlocked, nil, st.blocked)
 	}
+	if st.dirtyKeys {
+		w.set(tableKeys, nil, st.keys)
+	}
 	w.set(tableMeta, nil, &fsmpb.Meta{
 		Format: rowFormat, ClusterId: st.clusterID[:], TrustDomain: st.trustDomain, Index: st.index, Term: st.term,
 		Time: st.time, Size: st.size, Range: compactRange, Configuration: st.configuration, Marks: st.marks,
+		ValueKeyUses: st.uses,
 	})
 }
 
 func (st *state) clean() {
-	st.dirtySettings, st.dirtyMembers, st.dirtyTokens, st.dirtyBlocked = false, false, false, false
+	st.dirtySettings, st.dirtyMembers, st.dirtyTokens, st.dirtyBlocked, st.dirtyKeys = false, false, false, false, false
 }
 
 func (st *state) dirty() bool {
-	return st.dirtySettings || st.dirtyMembers || st.dirtyTokens || st.dirtyBlocked
+	return st.dirtySettings || st.dirtyMembers || st.dirtyTokens || st.dirtyBlocked || st.dirtyKeys
 }
 
 // Close flushes and closes. Reads that are under way finish first.

@@ -23,6 +23,8 @@ const (
 	tableRows      table = 'A' // first row index -> fsmpb.RowBlock
 	tablePosting   table = 'I' // opaque(caller or path) + bucket -> fsmpb.Posting
 	tableTile      table = 'T' // level + index -> fsmpb.Tile
+	tableKeys      table = 'k' // one row: fsmpb.Keys
+	tableReseal    table = 'W' // one row, the node's own: fsmpb.Reseal
 )
 
 // tx is all that an operation sees of the store: rows by table and key, as they

@@ -17,6 +17,8 @@ type view struct {
 	members       *fsmpb.Members
 	blocked       *fsmpb.Blocked
 	configuration *fsmpb.Configuration
+	keys          *fsmpb.Keys
+	uses          []*fsmpb.KeyUses
 }
 
 // publish shows the state to readers. Settings are worked out again only where
@@ -31,7 +33,7 @@ func (s *Store) publish(settingsChanged bool) {
 	}
 	s.view.Store(&view{
 		trustDomain: st.trustDomain, index: st.index, term: st.term, time: st.time, size: st.size, marks: st.marks,
-		settings: settings, members: st.members, blocked: st.blocked, configuration: st.configuration,
+		settings: settings, members: st.members, blocked: st.blocked, configuration: st.configuration, keys: st.keys, uses: st.uses,
 	})
 }
 
@@ -68,6 +70,13 @@ func (s *Store) Member(id string) (*fsmpb.Member, bool) {
 
 // Configuration of raft, as committed. Must not be changed.
 func (s *Store) Configuration() *fsmpb.Configuration { return s.view.Load().configuration }
+
+// Keys that the cluster ever had, in the order in which they were added. Must not
+// be changed.
+func (s *Store) Keys() []*fsmpb.Key { return s.view.Load().keys.GetKeys() }
+
+// ValueKeyUses counts the versions under each value key. Must not be changed.
+func (s *Store) ValueKeyUses() []*fsmpb.KeyUses { return s.view.Load().uses }
 
 // BlockedCaller reports whether an operator blocked the caller.
 func (s *Store) BlockedCaller(c Caller) bool { return isBlocked(s.view.Load().blocked, c) }

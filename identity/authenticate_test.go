@@ -45,8 +45,8 @@ func (ca *testCA) child(notAfter time.Time) *testCA {
 	return &testCA{t: ca.t, cert: ca.sign(tmpl, ca.cert, key.Public(), ca.key), key: key}
 }
 
-// quiet fails the test when the error tells who somebody is.
-func quiet(t *testing.T, err error) {
+// tellsNobody fails the test when the error tells who somebody is.
+func tellsNobody(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && (strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "spiffe://")) {
 		t.Errorf("the error tells who it was: %v", err)
@@ -96,7 +96,7 @@ func TestTheIDIsReadByteForByte(t *testing.T) {
 			if err == nil && peer.ID.String() != c.uri {
 				t.Fatalf("it was read as %s", peer.ID)
 			}
-			quiet(t, err)
+			tellsNobody(t, err)
 		})
 	}
 }
@@ -146,7 +146,7 @@ func TestAuthenticateLooksAtTheWholeLeaf(t *testing.T) {
 			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 				t.Fatalf("error %v, want %v", err, c.want)
 			}
-			quiet(t, err)
+			tellsNobody(t, err)
 		})
 	}
 	t.Run("no bundle", func(t *testing.T) {
@@ -177,7 +177,7 @@ func TestForeignAuthorityVouchesForNobodyHere(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("error %v, want %v", err, want)
 		}
-		quiet(t, err)
+		tellsNobody(t, err)
 	}
 }
 

@@ -102,11 +102,11 @@ func (b *batcher) propose(ctx context.Context, batch []*item) (*fsmpb.ProposalRe
 	if id == b.n.cfg.ID { // since they were queued
 		return nil, &NotLeaderError{id, addr}
 	}
-	cluster := b.n.cfg.Keys.ClusterID()
-	p := &fsmpb.Proposal{Format: proposalFormat, ClusterId: cluster[:], NodeTime: time.Now().UnixNano()}
+	var accesses []*fsmpb.Access
 	for _, it := range batch {
-		p.Accesses = append(p.Accesses, it.accesses...)
+		accesses = append(accesses, it.accesses...)
 	}
+	p := b.n.proposal(accesses)
 	data, err := proto.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)

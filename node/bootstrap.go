@@ -7,6 +7,7 @@ import (
 
 	"github.com/hashicorp/raft"
 
+	"github.com/hexrdev/hexrd/fsm"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
@@ -67,6 +68,7 @@ func (n *Node) proposeBootstrap(ctx context.Context) error {
 		Op: &fsmpb.Access_Bootstrap{Bootstrap: &fsmpb.Bootstrap{
 			TrustDomain: b.TrustDomain, Settings: b.Settings,
 			Member: &fsmpb.Member{Id: n.cfg.ID, Address: n.cfg.Address, AuditKey: b.AuditKey},
+			Keys:   fsm.KeyReports(n.cfg.Keys),
 		}},
 	}
 	results, _, err := n.Do(ctx, []*fsmpb.Access{a})

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -19,10 +20,15 @@ const (
 	LogStoreWAL  = "wal"
 )
 
-// Forwarder carries proposals to the leader. Its errors are those of this
-// package; what is not certain is ErrUnknownOutcome.
+// Forwarder is the way to the other nodes. Its errors are those of this package.
 type Forwarder interface {
+	// Propose carries a proposal to the leader; what is not certain is
+	// ErrUnknownOutcome.
 	Propose(ctx context.Context, leaderID, leaderAddr string, proposal []byte) (reply []byte, err error)
+	// Ask asks a node, or with an empty ID whoever is at that address, where it
+	// stands; ErrRemoved when it does not know this node as a member, ErrForeign when
+	// it is of another cluster.
+	Ask(ctx context.Context, id, addr string) (Standing, error)
 }
 
 // Bootstrap says how a new cluster begins.
@@ -51,9 +57,12 @@ type Config struct {
 
 	Bootstrap *Bootstrap // nil: no. Changes nothing on existing state
 	Joining   bool       // an empty directory is that of a node which is being added
+	AskAlso   []string   // where to ask for members, should all addresses have changed
 
 	Timers Timers
 	Limits Limits
+
+	Now func() time.Time // the clock; nil: the system's
 }
 
 // Timers of raft. Zero fields mean the defaults. Heartbeats wait behind a
@@ -101,6 +110,9 @@ func (c Config) withDefaults() Config {
 	or(&c.Limits.SnapshotEvery, 30*time.Second)
 	or(&c.Limits.TrailingEntries, 10240)
 	or(&c.Limits.IdleEvery, 30*time.Second)
+	if c.Now == nil {
+		c.Now = fault.Now
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -1,41 +1,35 @@
 package node
 
 import (
-	"context"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// held keeps back the leader's answer to a node, as a pause of it does.
-type held struct {
-	*group
-	after func() // runs between the decision and its answer; nil: once it ran
-}
-
-func (h *held) Propose(ctx context.Context, id, addr string, proposal []byte) ([]byte, error) {
-	reply, err := h.group.Propose(ctx, id, addr, proposal)
-	if run := h.after; run != nil {
-		h.after = nil
-		run()
-	}
-	return reply, err
-}
-
 // TestLateAnswers: a get that was granted before its caller was blocked, and whose
 // answer comes long after, is decided anew. A change keeps its answer.
 func TestLateAnswers(t *testing.T) {
 	const late = 200 * time.Millisecond
-	g := three(t, "bolt", Limits{})
+	g := newGroup(t, LogStoreBolt)
+	g.late = late
+	g.voters()
 	leader := g.leader()
 	n := g.node("n1")
 	if n == leader {
 		n = g.node("n2")
 	}
 	g.must(g.put(leader, "k"))
-	h := &held{group: g}
-	n.cfg.Forward, n.cfg.Timers.Late = h, late
+	var after atomic.Pointer[func()] // runs between a decision for n and its answer
+	g.answered = func(from string) {
+		if from != n.cfg.ID {
+			return
+		}
+		if run := after.Swap(nil); run != nil {
+			(*run)()
+		}
+	}
 	do := func(on *Node, caller string, a *fsmpb.Access) (fsmpb.Outcome, error) {
 		a.Caller, a.Svid, a.Expires = caller, fsmpb.SVIDKind_SVID_KIND_X509, time.Now().Add(time.Hour).UnixNano()
 		results, _, err := on.Do(t.Context(), []*fsmpb.Access{a})
@@ -44,15 +38,16 @@ func TestLateAnswers(t *testing.T) {
 		}
 		return results[0].GetOutcome(), nil
 	}
-	pause := func(then func()) func() {
-		return func() {
+	pause := func(then func()) {
+		run := func() {
 			begin := time.Now()
 			then()
 			g.until("the answer to be late", func() bool { return time.Since(begin) > 2*late })
 		}
+		after.Store(&run)
 	}
 	size := leader.Store().AuditSize()
-	h.after = pause(func() {
+	pause(func() {
 		block := &fsmpb.Access{Op: &fsmpb.Access_Block{Block: &fsmpb.Block{Subject: "agent/acme/bot"}}}
 		if o, err := do(leader, "spiffe://hexr.cloud/hexr/operator/ann", block); err != nil || o != fsmpb.Outcome_OUTCOME_GRANTED {
 			t.Errorf("block: %s, %v", o, err)
@@ -66,7 +61,7 @@ func TestLateAnswers(t *testing.T) {
 		t.Errorf("%d rows of a granted get, a block, and the get that was decided anew", rows)
 	}
 
-	h.after = pause(func() {})
+	pause(func() {})
 	token := &fsmpb.Access{Op: &fsmpb.Access_TokenCreate{TokenCreate: &fsmpb.TokenCreate{Hash: make([]byte, 32), NodeId: "n9", Ttl: int64(time.Hour)}}}
 	if o, err := do(n, "spiffe://hexr.cloud/hexr/operator/ann", token); err != nil || o != fsmpb.Outcome_OUTCOME_GRANTED {
 		t.Errorf("the late answer to a change: %s, %v", o, err)

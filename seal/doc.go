@@ -5,12 +5,18 @@
 // DESIGN.md beside this file says which key protects what, and why.
 package seal
 
-import "errors"
+import (
+	"errors"
+	"fmt"
+)
 
 var (
 	// ErrCorrupt: what was to be opened was altered, or belongs elsewhere (another
 	// cluster, record, row or request).
 	ErrCorrupt = errors.New("sealed data is corrupt or out of its place")
+	// ErrNoKey: it was sealed with a key that this keyring lacks. It is ErrCorrupt,
+	// too: nobody can tell it from what was altered.
+	ErrNoKey = fmt.Errorf("%w, or sealed with a key that is not in the keyring", ErrCorrupt)
 	// ErrFormat: it has a format that this version does not know.
 	ErrFormat = errors.New("sealed data has an unknown format: a newer hexrd wrote it")
 	// ErrTooLarge: the plaintext is beyond what is sealed at once.

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
+	"maps"
 	"sync"
 
 	"google.golang.org/protobuf/proto"
@@ -44,6 +45,14 @@ type Keyring struct {
 	mu      sync.RWMutex
 	values  keys
 	storage keys
+	// candidates are what this node made, and the log has not taken yet.
+	candidates map[name]keys
+}
+
+// name is which key.
+type name struct {
+	kind KeyKind
+	id   uint32
 }
 
 // NewKeyring makes the keys of a new cluster.
@@ -89,50 +98,9 @@ func (k *Keyring) Keys() []KeyInfo {
 	return append(k.valueKeys().infos(ValueKey), k.storageKeys().infos(StorageKey)...)
 }
 
-// AddKey adds a key that opens but does not seal before Activate.
-func (k *Keyring) AddKey(kind KeyKind) (uint32, error) {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	set, err := k.set(kind)
-	if err != nil {
-		return 0, err
-	}
-	added, id, err := set.add()
-	if err != nil {
-		return 0, err
-	}
-	*set = added
-	return id, nil
-}
-
-// Activate makes a key the one that seals.
-func (k *Keyring) Activate(kind KeyKind, id uint32) error {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	set, err := k.set(kind)
-	if err != nil {
-		return err
-	}
-	active, err := set.activate(id)
-	if err != nil {
-		return err
-	}
-	*set = active
-	return nil
-}
-
-func (k *Keyring) set(kind KeyKind) (*keys, error) {
-	switch kind {
-	case ValueKey:
-		return &k.values, nil
-	case StorageKey:
-		return &k.storage, nil
-	}
-	return nil, fmt.Errorf("no keys of kind %q", kind)
-}
-
-// Merge adds the keys of another copy of the same cluster's keyring; which key
-// is active is as in other. ErrWrongCluster for any other keyring.
+// Merge adds the keys of another copy of the same cluster's keyring. Which keys
+// seal stays as it is: that is decided in the log. ErrWrongCluster for any other
+// keyring, ErrCorrupt where one ID has two keys.
 func (k *Keyring) Merge(other *Keyring) error {
 	if k.cluster != other.cluster || subtle.ConstantTimeCompare(k.opaque, other.opaque) != 1 {
 		return ErrWrongCluster
@@ -151,20 +119,50 @@ func (k *Keyring) Merge(other *Keyring) error {
 	return nil
 }
 
-// Export returns the keyring in clear, for another member over mTLS or for a
-// wrapper. The caller must treat it as the secret that opens all others.
-func (k *Keyring) Export() ([]byte, error) {
-	values, err := k.valueKeys().export()
+// Clone returns a copy that can be changed, made durable, and then adopted.
+func (k *Keyring) Clone() *Keyring {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	c := assemble(k.cluster, k.values, k.storage, k.opaque)
+	c.candidates = maps.Clone(k.candidates)
+	return c
+}
+
+// Adopt takes over the keys of a clone: what it seals from now on is sealed with
+// those.
+func (k *Keyring) Adopt(clone *Keyring) {
+	clone.mu.RLock()
+	values, storage, candidates := clone.values, clone.storage, maps.Clone(clone.candidates)
+	clone.mu.RUnlock()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.values, k.storage, k.candidates = values, storage, candidates
+}
+
+// Export returns the keyring in clear, for another member over mTLS, without
+// candidates. The caller must treat it as the secret that opens all others.
+func (k *Keyring) Export() ([]byte, error) { return k.marshal(false) }
+
+func (k *Keyring) marshal(own bool) ([]byte, error) {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	values, err := k.values.export()
 	if err != nil {
 		return nil, err
 	}
-	storage, err := k.storageKeys().export()
+	storage, err := k.storage.export()
 	if err != nil {
 		return nil, err
 	}
-	return proto.Marshal(&sealpb.Keyring{
+	pb := &sealpb.Keyring{
 		Format: keyringFormat, ClusterId: k.cluster[:], ValueKeys: values, StorageKeys: storage, OpaqueKey: k.opaque,
-	})
+	}
+	if own {
+		if pb.Candidates, err = exportCandidates(k.candidates); err != nil {
+			return nil, err
+		}
+	}
+	return proto.Marshal(pb)
 }
 
 // ImportKeyring reads what Export wrote. ErrCorrupt or ErrFormat otherwise.
@@ -190,5 +188,7 @@ func ImportKeyring(exported []byte) (*Keyring, error) {
 	if err != nil {
 		return nil, err
 	}
-	return assemble([16]byte(pb.GetClusterId()), values, storage, pb.GetOpaqueKey()), nil
+	k := assemble([16]byte(pb.GetClusterId()), values, storage, pb.GetOpaqueKey())
+	k.candidates, err = importCandidates(pb.GetCandidates())
+	return k, err
 }

@@ -18,7 +18,7 @@ func keyringAD(clusterID []byte) []byte { return append([]byte("hexrd keyring 1 
 // SaveKeyring writes the keyring under the wrapper, 0600. A crash leaves the
 // old file or the new one; it is durable when SaveKeyring returns.
 func SaveKeyring(ctx context.Context, file string, w Wrapper, k *Keyring) error {
-	clear, err := k.Export()
+	clear, err := k.marshal(true)
 	if err != nil {
 		return err
 	}

@@ -2,6 +2,9 @@ package seal
 
 import (
 	"bytes"
+	"crypto/subtle"
+	"encoding/binary"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +15,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"google.golang.org/protobuf/proto"
 
+	xaespb "github.com/tink-crypto/tink-go/v2/proto/x_aes_gcm_go_proto"
+
 	tinkpb "github.com/tink-crypto/tink-go/v2/proto/tink_go_proto"
 )
 
@@ -20,6 +25,8 @@ import (
 type keys struct {
 	handle *keyset.Handle
 	tink.AEAD
+	ids    map[uint32]bool
+	active uint32
 }
 
 func newKeys() (keys, error) {
@@ -35,7 +42,12 @@ func fromHandle(h *keyset.Handle) (keys, error) {
 	if err != nil {
 		return keys{}, fmt.Errorf("open keyset: %w", err)
 	}
-	return keys{h, p}, nil
+	info := h.KeysetInfo()
+	k := keys{handle: h, AEAD: p, ids: map[uint32]bool{}, active: info.GetPrimaryKeyId()}
+	for _, key := range info.GetKeyInfo() {
+		k.ids[key.GetKeyId()] = true
+	}
+	return k, nil
 }
 
 // export returns the keyset in clear.
@@ -55,17 +67,6 @@ func importKeys(clear []byte) (keys, error) {
 	return fromHandle(h)
 }
 
-// add returns the keyset with one more key, which is not active yet.
-func (k keys) add() (keys, uint32, error) {
-	m := keyset.NewManagerFromHandle(k.handle)
-	id, err := m.Add(aead.XAES256GCM192BitNonceKeyTemplate())
-	if err != nil {
-		return keys{}, 0, fmt.Errorf("add key: %w", err)
-	}
-	added, err := k.from(m)
-	return added, id, err
-}
-
 // activate returns the keyset with that key as the one that seals.
 func (k keys) activate(id uint32) (keys, error) {
 	m := keyset.NewManagerFromHandle(k.handle)
@@ -83,31 +84,116 @@ func (keys) from(m *keyset.Manager) (keys, error) {
 	return fromHandle(h)
 }
 
-// merge returns the union; other says which key is active.
+// merge returns the union; k says which key is active.
 func (k keys) merge(other keys) (keys, error) {
 	union := map[uint32]*tinkpb.Keyset_Key{}
-	theirs := insecurecleartextkeyset.KeysetMaterial(other.handle)
-	for _, set := range []*tinkpb.Keyset{insecurecleartextkeyset.KeysetMaterial(k.handle), theirs} {
+	ours := insecurecleartextkeyset.KeysetMaterial(k.handle)
+	for _, set := range []*tinkpb.Keyset{ours, insecurecleartextkeyset.KeysetMaterial(other.handle)} {
 		for _, key := range set.GetKey() {
+			if has := union[key.GetKeyId()]; has != nil && !sameKey(has, key) {
+				return keys{}, fmt.Errorf("%w: two keys of one ID", ErrCorrupt)
+			}
 			union[key.GetKeyId()] = key
 		}
 	}
-	merged := &tinkpb.Keyset{PrimaryKeyId: theirs.GetPrimaryKeyId()}
+	merged := &tinkpb.Keyset{PrimaryKeyId: ours.GetPrimaryKeyId()}
 	for _, id := range slices.Sorted(maps.Keys(union)) {
 		merged.Key = append(merged.Key, union[id])
 	}
-	data, err := proto.Marshal(merged)
+	return fromMaterial(merged)
+}
+
+func fromMaterial(set *tinkpb.Keyset) (keys, error) {
+	data, err := proto.Marshal(set)
 	if err != nil {
-		return keys{}, fmt.Errorf("merge keysets: %w", err)
+		return keys{}, fmt.Errorf("write keyset: %w", err)
 	}
+	defer clear(data)
 	return importKeys(data)
 }
 
+// newKey is a keyset of one new key of that ID.
+func newKey(id uint32) (keys, error) {
+	k, err := newKeys()
+	if err != nil {
+		return keys{}, err
+	}
+	set := insecurecleartextkeyset.KeysetMaterial(k.handle)
+	set.PrimaryKeyId, set.Key[0].KeyId = id, id
+	return fromMaterial(set)
+}
+
+// one is the keyset of that key alone.
+func (k keys) one(id uint32) (keys, bool) {
+	for _, key := range insecurecleartextkeyset.KeysetMaterial(k.handle).GetKey() {
+		if key.GetKeyId() == id {
+			set, err := fromMaterial(&tinkpb.Keyset{PrimaryKeyId: id, Key: []*tinkpb.Keyset_Key{key}})
+			return set, err == nil
+		}
+	}
+	return keys{}, false
+}
+
+// without is the keyset without a key that does not seal.
+func (k keys) without(id uint32) (keys, error) {
+	set := insecurecleartextkeyset.KeysetMaterial(k.handle)
+	if set.GetPrimaryKeyId() == id {
+		return keys{}, errors.New("the key that seals can't be dropped")
+	}
+	set.Key = slices.DeleteFunc(set.Key, func(key *tinkpb.Keyset_Key) bool { return key.GetKeyId() == id })
+	return fromMaterial(set)
+}
+
+// material is the key itself, whatever wrote it.
+func (k keys) material() ([]byte, error) {
+	set := insecurecleartextkeyset.KeysetMaterial(k.handle)
+	if len(set.GetKey()) != 1 {
+		return nil, fmt.Errorf("%w: not one key", ErrCorrupt)
+	}
+	return keyValue(set.GetKey()[0])
+}
+
+func keyValue(key *tinkpb.Keyset_Key) ([]byte, error) {
+	var k xaespb.XAesGcmKey
+	if err := proto.Unmarshal(key.GetKeyData().GetValue(), &k); err != nil || len(k.GetKeyValue()) == 0 {
+		return nil, fmt.Errorf("%w: key", ErrCorrupt)
+	}
+	return k.GetKeyValue(), nil
+}
+
+func sameKey(a, b *tinkpb.Keyset_Key) bool {
+	va, err1 := keyValue(a)
+	vb, err2 := keyValue(b)
+	return err1 == nil && err2 == nil && subtle.ConstantTimeCompare(va, vb) == 1
+}
+
 func (k keys) infos(kind KeyKind) []KeyInfo {
-	info := k.handle.KeysetInfo()
-	out := make([]KeyInfo, 0, len(info.GetKeyInfo()))
-	for _, key := range info.GetKeyInfo() {
-		out = append(out, KeyInfo{Kind: kind, ID: key.GetKeyId(), Active: key.GetKeyId() == info.GetPrimaryKeyId()})
+	out := make([]KeyInfo, 0, len(k.ids))
+	for _, id := range slices.Sorted(maps.Keys(k.ids)) {
+		out = append(out, KeyInfo{Kind: kind, ID: id, Active: id == k.active})
 	}
 	return out
+}
+
+// prefixSize is Tink's: a start byte and the key's ID.
+const prefixSize = 5
+
+// sealedBy is the ID of the key that made a ciphertext.
+func sealedBy(ciphertext []byte) (uint32, bool) {
+	if len(ciphertext) < prefixSize || ciphertext[0] != 1 {
+		return 0, false
+	}
+	return binary.BigEndian.Uint32(ciphertext[1:]), true
+}
+
+// open decrypts; ErrNoKey where the key that sealed is not in the set.
+func (k keys) open(ciphertext, ad []byte) ([]byte, error) {
+	plaintext, err := k.Decrypt(ciphertext, ad)
+	if err == nil {
+		return plaintext, nil
+	}
+	if id, ok := sealedBy(ciphertext); ok && !k.ids[id] {
+		return nil, ErrNoKey
+	}
+	return nil, ErrCorrupt
 }

@@ -21,8 +21,8 @@ func (k *Keyring) SealRow(ad, plaintext []byte) ([]byte, error) {
 	return append([]byte{rowFormat}, ct...), nil
 }
 
-// OpenRow opens what SealRow made for the same place, or returns ErrCorrupt, or
-// ErrFormat.
+// OpenRow opens what SealRow made for the same place, or returns ErrCorrupt
+// (ErrNoKey), or ErrFormat.
 func (k *Keyring) OpenRow(ad, sealed []byte) ([]byte, error) {
 	if len(sealed) == 0 {
 		return nil, ErrCorrupt
@@ -30,9 +30,13 @@ func (k *Keyring) OpenRow(ad, sealed []byte) ([]byte, error) {
 	if sealed[0] != rowFormat {
 		return nil, ErrFormat
 	}
-	plaintext, err := k.storageKeys().Decrypt(sealed[1:], ad)
-	if err != nil {
-		return nil, ErrCorrupt
+	return k.storageKeys().open(sealed[1:], ad)
+}
+
+// RowKeyID is the storage key that sealed a row; false for what is no row.
+func RowKeyID(sealed []byte) (uint32, bool) {
+	if len(sealed) == 0 || sealed[0] != rowFormat {
+		return 0, false
 	}
-	return plaintext, nil
+	return sealedBy(sealed[1:])
 }

@@ -120,52 +120,6 @@ func TestOpaqueKeysAreDistinct(t *testing.T) {
 	}
 }
 
-func TestRotation(t *testing.T) {
-	k := newRing(t)
-	place := ValueContext{Cluster: testCluster}
-	old, err := k.SealValue(place, NewPlaintext([]byte("old")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := newCopy(t, k)
-	id, err := k.AddKey(ValueKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := k.Activate(ValueKey, id); err != nil {
-		t.Fatal(err)
-	}
-	fresh, err := k.SealValue(place, NewPlaintext([]byte("new")))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if _, err := other.OpenValue(place, fresh); !errors.Is(err, ErrCorrupt) {
-		t.Fatalf("a copy without the key: %v", err)
-	}
-	if err := other.Merge(k); err != nil {
-		t.Fatal(err)
-	}
-	for _, ring := range []*Keyring{k, other} {
-		for _, sealed := range [][]byte{old, fresh} {
-			if _, err := ring.OpenValue(place, sealed); err != nil {
-				t.Error(err)
-			}
-		}
-	}
-	if err := k.Merge(newRing(t)); !errors.Is(err, ErrWrongCluster) {
-		t.Errorf("merge of another keyring: %v", err)
-	}
-	active := 0
-	for _, info := range other.Keys() {
-		if info.Active {
-			active++
-		}
-	}
-	if len(other.Keys()) != 3 || active != 2 {
-		t.Errorf("keys: %+v", other.Keys())
-	}
-}
-
 func newCopy(t *testing.T, k *Keyring) *Keyring {
 	t.Helper()
 	exported, err := k.Export()

@@ -7,10 +7,6 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
-
-	"google.golang.org/protobuf/proto"
-
-	"github.com/hexrdev/hexrd/seal/sealpb"
 )
 
 const (
@@ -58,26 +54,21 @@ func (k *Keyring) SealValue(c ValueContext, value Plaintext) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("seal value: %w", err)
 	}
-	return proto.Marshal(&sealpb.SealedValue{
-		Format: valueFormat, WrappedKey: wrapped, Ciphertext: box.Seal(nil, nil, value.Reveal(), c.ad("hexrd value")),
-	})
+	return encodeValue(wrapped, box.Seal(nil, nil, value.Reveal(), c.ad("hexrd value"))), nil
 }
 
 // OpenValue opens what SealValue made in the same context, or returns
-// ErrCorrupt, or ErrFormat.
+// ErrCorrupt (ErrNoKey), or ErrFormat.
 func (k *Keyring) OpenValue(c ValueContext, sealed []byte) (Plaintext, error) {
-	if len(sealed) > MaxSealed {
-		return Plaintext{}, ErrCorrupt
+	pb, err := decodeValue(sealed)
+	if err != nil {
+		return Plaintext{}, err
 	}
-	var pb sealpb.SealedValue
-	if err := proto.Unmarshal(sealed, &pb); err != nil {
-		return Plaintext{}, ErrCorrupt
+	dataKey, err := k.valueKeys().open(pb.GetWrappedKey(), c.ad("hexrd data key"))
+	if err != nil {
+		return Plaintext{}, err
 	}
-	if pb.GetFormat() != valueFormat {
-		return Plaintext{}, ErrFormat
-	}
-	dataKey, err := k.valueKeys().Decrypt(pb.GetWrappedKey(), c.ad("hexrd data key"))
-	if err != nil || len(dataKey) != dataKeySize {
+	if len(dataKey) != dataKeySize {
 		return Plaintext{}, ErrCorrupt
 	}
 	defer clear(dataKey)

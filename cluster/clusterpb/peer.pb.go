@@ -1040,6 +1040,403 @@ func (x *ChangeResponse) GetRefusal() *Refusal {
 	return nil
 }
 
+type KeyRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     []byte                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	Kind          string                 `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"` // value, storage
+	KeyId         uint32                 `protobuf:"fixed32,3,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRequest) Reset() {
+	*x = KeyRequest{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRequest) ProtoMessage() {}
+
+func (x *KeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRequest.ProtoReflect.Descriptor instead.
+func (*KeyRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *KeyRequest) GetClusterId() []byte {
+	if x != nil {
+		return x.ClusterId
+	}
+	return nil
+}
+
+func (x *KeyRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *KeyRequest) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+type KeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Key           []byte                 `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"` // seal.Keyring.ExportKey
+	Refusal       *Refusal               `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyResponse) Reset() {
+	*x = KeyResponse{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyResponse) ProtoMessage() {}
+
+func (x *KeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyResponse.ProtoReflect.Descriptor instead.
+func (*KeyResponse) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *KeyResponse) GetKey() []byte {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *KeyResponse) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+type KeyUseRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     []byte                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyUseRequest) Reset() {
+	*x = KeyUseRequest{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyUseRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyUseRequest) ProtoMessage() {}
+
+func (x *KeyUseRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyUseRequest.ProtoReflect.Descriptor instead.
+func (*KeyUseRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *KeyUseRequest) GetClusterId() []byte {
+	if x != nil {
+		return x.ClusterId
+	}
+	return nil
+}
+
+type KeyUseResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*StorageKeyUse       `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	Refusal       *Refusal               `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyUseResponse) Reset() {
+	*x = KeyUseResponse{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyUseResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyUseResponse) ProtoMessage() {}
+
+func (x *KeyUseResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyUseResponse.ProtoReflect.Descriptor instead.
+func (*KeyUseResponse) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeyUseResponse) GetKeys() []*StorageKeyUse {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *KeyUseResponse) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
+// StorageKeyUse is what a node has sealed with a storage key that seals no more.
+type StorageKeyUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Rows          uint64                 `protobuf:"varint,2,opt,name=rows,proto3" json:"rows,omitempty"` // of the store, at most
+	LogEntries    uint64                 `protobuf:"varint,3,opt,name=log_entries,json=logEntries,proto3" json:"log_entries,omitempty"`
+	Snapshots     uint32                 `protobuf:"varint,4,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *StorageKeyUse) Reset() {
+	*x = StorageKeyUse{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *StorageKeyUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*StorageKeyUse) ProtoMessage() {}
+
+func (x *StorageKeyUse) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use StorageKeyUse.ProtoReflect.Descriptor instead.
+func (*StorageKeyUse) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *StorageKeyUse) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *StorageKeyUse) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *StorageKeyUse) GetLogEntries() uint64 {
+	if x != nil {
+		return x.LogEntries
+	}
+	return 0
+}
+
+func (x *StorageKeyUse) GetSnapshots() uint32 {
+	if x != nil {
+		return x.Snapshots
+	}
+	return 0
+}
+
+type SignRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	ClusterId     []byte                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	RaftIndex     uint64                 `protobuf:"varint,2,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`
+	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Root          []byte                 `protobuf:"bytes,4,opt,name=root,proto3" json:"root,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignRequest) Reset() {
+	*x = SignRequest{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignRequest) ProtoMessage() {}
+
+func (x *SignRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
+func (*SignRequest) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SignRequest) GetClusterId() []byte {
+	if x != nil {
+		return x.ClusterId
+	}
+	return nil
+}
+
+func (x *SignRequest) GetRaftIndex() uint64 {
+	if x != nil {
+		return x.RaftIndex
+	}
+	return 0
+}
+
+func (x *SignRequest) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *SignRequest) GetRoot() []byte {
+	if x != nil {
+		return x.Root
+	}
+	return nil
+}
+
+type SignResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Note          []byte                 `protobuf:"bytes,1,opt,name=note,proto3" json:"note,omitempty"` // audit.Checkpoint.Sign
+	Refusal       *Refusal               `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SignResponse) Reset() {
+	*x = SignResponse{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SignResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SignResponse) ProtoMessage() {}
+
+func (x *SignResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SignResponse.ProtoReflect.Descriptor instead.
+func (*SignResponse) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *SignResponse) GetNote() []byte {
+	if x != nil {
+		return x.Note
+	}
+	return nil
+}
+
+func (x *SignResponse) GetRefusal() *Refusal {
+	if x != nil {
+		return x.Refusal
+	}
+	return nil
+}
+
 var File_cluster_clusterpb_peer_proto protoreflect.FileDescriptor
 
 const file_cluster_clusterpb_peer_proto_rawDesc = "" +
@@ -1132,14 +1529,48 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\rKIND_TRANSFER\x10\x02\x12\x10\n" +
 	"\fKIND_ADDRESS\x10\x03\"D\n" +
 	"\x0eChangeResponse\x122\n" +
-	"\arefusal\x18\x01 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal2\xbc\x03\n" +
+	"\arefusal\x18\x01 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal\"V\n" +
+	"\n" +
+	"KeyRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x03 \x01(\aR\x05keyId\"S\n" +
+	"\vKeyResponse\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\fR\x03key\x122\n" +
+	"\arefusal\x18\x02 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal\".\n" +
+	"\rKeyUseRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\fR\tclusterId\"x\n" +
+	"\x0eKeyUseResponse\x122\n" +
+	"\x04keys\x18\x01 \x03(\v2\x1e.hexr.cluster.v1.StorageKeyUseR\x04keys\x122\n" +
+	"\arefusal\x18\x02 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal\"y\n" +
+	"\rStorageKeyUse\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12\x12\n" +
+	"\x04rows\x18\x02 \x01(\x04R\x04rows\x12\x1f\n" +
+	"\vlog_entries\x18\x03 \x01(\x04R\n" +
+	"logEntries\x12\x1c\n" +
+	"\tsnapshots\x18\x04 \x01(\rR\tsnapshots\"s\n" +
+	"\vSignRequest\x12\x1d\n" +
+	"\n" +
+	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x1d\n" +
+	"\n" +
+	"raft_index\x18\x02 \x01(\x04R\traftIndex\x12\x12\n" +
+	"\x04size\x18\x03 \x01(\x04R\x04size\x12\x12\n" +
+	"\x04root\x18\x04 \x01(\fR\x04root\"V\n" +
+	"\fSignResponse\x12\x12\n" +
+	"\x04note\x18\x01 \x01(\fR\x04note\x122\n" +
+	"\arefusal\x18\x02 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal2\x8e\x05\n" +
 	"\x04Peer\x12L\n" +
 	"\aPropose\x12\x1f.hexr.cluster.v1.ProposeRequest\x1a .hexr.cluster.v1.ProposeResponse\x12C\n" +
 	"\x04Join\x12\x1c.hexr.cluster.v1.JoinRequest\x1a\x1d.hexr.cluster.v1.JoinResponse\x12F\n" +
 	"\x05Enter\x12\x1d.hexr.cluster.v1.EnterRequest\x1a\x1e.hexr.cluster.v1.EnterResponse\x12I\n" +
 	"\x06Status\x12\x1e.hexr.cluster.v1.StatusRequest\x1a\x1f.hexr.cluster.v1.StatusResponse\x12C\n" +
 	"\x04Root\x12\x1c.hexr.cluster.v1.RootRequest\x1a\x1d.hexr.cluster.v1.RootResponse\x12I\n" +
-	"\x06Change\x12\x1e.hexr.cluster.v1.ChangeRequest\x1a\x1f.hexr.cluster.v1.ChangeResponseB,Z*github.com/hexrdev/hexrd/cluster/clusterpbb\x06proto3"
+	"\x06Change\x12\x1e.hexr.cluster.v1.ChangeRequest\x1a\x1f.hexr.cluster.v1.ChangeResponse\x12@\n" +
+	"\x03Key\x12\x1b.hexr.cluster.v1.KeyRequest\x1a\x1c.hexr.cluster.v1.KeyResponse\x12I\n" +
+	"\x06KeyUse\x12\x1e.hexr.cluster.v1.KeyUseRequest\x1a\x1f.hexr.cluster.v1.KeyUseResponse\x12C\n" +
+	"\x04Sign\x12\x1c.hexr.cluster.v1.SignRequest\x1a\x1d.hexr.cluster.v1.SignResponseB,Z*github.com/hexrdev/hexrd/cluster/clusterpbb\x06proto3"
 
 var (
 	file_cluster_clusterpb_peer_proto_rawDescOnce sync.Once
@@ -1154,7 +1585,7 @@ func file_cluster_clusterpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_cluster_clusterpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cluster_clusterpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 14)
+var file_cluster_clusterpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
 var file_cluster_clusterpb_peer_proto_goTypes = []any{
 	(Refusal_Kind)(0),       // 0: hexr.cluster.v1.Refusal.Kind
 	(ChangeRequest_Kind)(0), // 1: hexr.cluster.v1.ChangeRequest.Kind
@@ -1172,6 +1603,13 @@ var file_cluster_clusterpb_peer_proto_goTypes = []any{
 	(*RootResponse)(nil),    // 13: hexr.cluster.v1.RootResponse
 	(*ChangeRequest)(nil),   // 14: hexr.cluster.v1.ChangeRequest
 	(*ChangeResponse)(nil),  // 15: hexr.cluster.v1.ChangeResponse
+	(*KeyRequest)(nil),      // 16: hexr.cluster.v1.KeyRequest
+	(*KeyResponse)(nil),     // 17: hexr.cluster.v1.KeyResponse
+	(*KeyUseRequest)(nil),   // 18: hexr.cluster.v1.KeyUseRequest
+	(*KeyUseResponse)(nil),  // 19: hexr.cluster.v1.KeyUseResponse
+	(*StorageKeyUse)(nil),   // 20: hexr.cluster.v1.StorageKeyUse
+	(*SignRequest)(nil),     // 21: hexr.cluster.v1.SignRequest
+	(*SignResponse)(nil),    // 22: hexr.cluster.v1.SignResponse
 }
 var file_cluster_clusterpb_peer_proto_depIdxs = []int32{
 	0,  // 0: hexr.cluster.v1.Refusal.kind:type_name -> hexr.cluster.v1.Refusal.Kind
@@ -1184,23 +1622,33 @@ var file_cluster_clusterpb_peer_proto_depIdxs = []int32{
 	2,  // 7: hexr.cluster.v1.RootResponse.refusal:type_name -> hexr.cluster.v1.Refusal
 	1,  // 8: hexr.cluster.v1.ChangeRequest.kind:type_name -> hexr.cluster.v1.ChangeRequest.Kind
 	2,  // 9: hexr.cluster.v1.ChangeResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	3,  // 10: hexr.cluster.v1.Peer.Propose:input_type -> hexr.cluster.v1.ProposeRequest
-	5,  // 11: hexr.cluster.v1.Peer.Join:input_type -> hexr.cluster.v1.JoinRequest
-	8,  // 12: hexr.cluster.v1.Peer.Enter:input_type -> hexr.cluster.v1.EnterRequest
-	10, // 13: hexr.cluster.v1.Peer.Status:input_type -> hexr.cluster.v1.StatusRequest
-	12, // 14: hexr.cluster.v1.Peer.Root:input_type -> hexr.cluster.v1.RootRequest
-	14, // 15: hexr.cluster.v1.Peer.Change:input_type -> hexr.cluster.v1.ChangeRequest
-	4,  // 16: hexr.cluster.v1.Peer.Propose:output_type -> hexr.cluster.v1.ProposeResponse
-	6,  // 17: hexr.cluster.v1.Peer.Join:output_type -> hexr.cluster.v1.JoinResponse
-	9,  // 18: hexr.cluster.v1.Peer.Enter:output_type -> hexr.cluster.v1.EnterResponse
-	11, // 19: hexr.cluster.v1.Peer.Status:output_type -> hexr.cluster.v1.StatusResponse
-	13, // 20: hexr.cluster.v1.Peer.Root:output_type -> hexr.cluster.v1.RootResponse
-	15, // 21: hexr.cluster.v1.Peer.Change:output_type -> hexr.cluster.v1.ChangeResponse
-	16, // [16:22] is the sub-list for method output_type
-	10, // [10:16] is the sub-list for method input_type
-	10, // [10:10] is the sub-list for extension type_name
-	10, // [10:10] is the sub-list for extension extendee
-	0,  // [0:10] is the sub-list for field type_name
+	2,  // 10: hexr.cluster.v1.KeyResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	20, // 11: hexr.cluster.v1.KeyUseResponse.keys:type_name -> hexr.cluster.v1.StorageKeyUse
+	2,  // 12: hexr.cluster.v1.KeyUseResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	2,  // 13: hexr.cluster.v1.SignResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	3,  // 14: hexr.cluster.v1.Peer.Propose:input_type -> hexr.cluster.v1.ProposeRequest
+	5,  // 15: hexr.cluster.v1.Peer.Join:input_type -> hexr.cluster.v1.JoinRequest
+	8,  // 16: hexr.cluster.v1.Peer.Enter:input_type -> hexr.cluster.v1.EnterRequest
+	10, // 17: hexr.cluster.v1.Peer.Status:input_type -> hexr.cluster.v1.StatusRequest
+	12, // 18: hexr.cluster.v1.Peer.Root:input_type -> hexr.cluster.v1.RootRequest
+	14, // 19: hexr.cluster.v1.Peer.Change:input_type -> hexr.cluster.v1.ChangeRequest
+	16, // 20: hexr.cluster.v1.Peer.Key:input_type -> hexr.cluster.v1.KeyRequest
+	18, // 21: hexr.cluster.v1.Peer.KeyUse:input_type -> hexr.cluster.v1.KeyUseRequest
+	21, // 22: hexr.cluster.v1.Peer.Sign:input_type -> hexr.cluster.v1.SignRequest
+	4,  // 23: hexr.cluster.v1.Peer.Propose:output_type -> hexr.cluster.v1.ProposeResponse
+	6,  // 24: hexr.cluster.v1.Peer.Join:output_type -> hexr.cluster.v1.JoinResponse
+	9,  // 25: hexr.cluster.v1.Peer.Enter:output_type -> hexr.cluster.v1.EnterResponse
+	11, // 26: hexr.cluster.v1.Peer.Status:output_type -> hexr.cluster.v1.StatusResponse
+	13, // 27: hexr.cluster.v1.Peer.Root:output_type -> hexr.cluster.v1.RootResponse
+	15, // 28: hexr.cluster.v1.Peer.Change:output_type -> hexr.cluster.v1.ChangeResponse
+	17, // 29: hexr.cluster.v1.Peer.Key:output_type -> hexr.cluster.v1.KeyResponse
+	19, // 30: hexr.cluster.v1.Peer.KeyUse:output_type -> hexr.cluster.v1.KeyUseResponse
+	22, // 31: hexr.cluster.v1.Peer.Sign:output_type -> hexr.cluster.v1.SignResponse
+	23, // [23:32] is the sub-list for method output_type
+	14, // [14:23] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_peer_proto_init() }
@@ -1214,7 +1662,7 @@ func file_cluster_clusterpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_clusterpb_peer_proto_rawDesc), len(file_cluster_clusterpb_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   14,
+			NumMessages:   21,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -27,6 +27,9 @@ const (
 	Peer_Status_FullMethodName  = "/hexr.cluster.v1.Peer/Status"
 	Peer_Root_FullMethodName    = "/hexr.cluster.v1.Peer/Root"
 	Peer_Change_FullMethodName  = "/hexr.cluster.v1.Peer/Change"
+	Peer_Key_FullMethodName     = "/hexr.cluster.v1.Peer/Key"
+	Peer_KeyUse_FullMethodName  = "/hexr.cluster.v1.Peer/KeyUse"
+	Peer_Sign_FullMethodName    = "/hexr.cluster.v1.Peer/Sign"
 )
 
 // PeerClient is the client API for Peer service.
@@ -47,6 +50,12 @@ type PeerClient interface {
 	Root(ctx context.Context, in *RootRequest, opts ...grpc.CallOption) (*RootResponse, error)
 	// Change asks the leader for a change of the raft configuration. Members only.
 	Change(ctx context.Context, in *ChangeRequest, opts ...grpc.CallOption) (*ChangeResponse, error)
+	// Key hands one key of the keyring over, once its release is logged. Members only.
+	Key(ctx context.Context, in *KeyRequest, opts ...grpc.CallOption) (*KeyResponse, error)
+	// KeyUse says what the node has sealed with storage keys; local. Members only.
+	KeyUse(ctx context.Context, in *KeyUseRequest, opts ...grpc.CallOption) (*KeyUseResponse, error)
+	// Sign gives the node's signature of a checkpoint that its own tree has. Members only.
+	Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error)
 }
 
 type peerClient struct {
@@ -117,6 +126,36 @@ func (c *peerClient) Change(ctx context.Context, in *ChangeRequest, opts ...grpc
 	return out, nil
 }
 
+func (c *peerClient) Key(ctx context.Context, in *KeyRequest, opts ...grpc.CallOption) (*KeyResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeyResponse)
+	err := c.cc.Invoke(ctx, Peer_Key_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) KeyUse(ctx context.Context, in *KeyUseRequest, opts ...grpc.CallOption) (*KeyUseResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeyUseResponse)
+	err := c.cc.Invoke(ctx, Peer_KeyUse_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *peerClient) Sign(ctx context.Context, in *SignRequest, opts ...grpc.CallOption) (*SignResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(SignResponse)
+	err := c.cc.Invoke(ctx, Peer_Sign_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // PeerServer is the server API for Peer service.
 // All implementations must embed UnimplementedPeerServer
 // for forward compatibility.
@@ -135,6 +174,12 @@ type PeerServer interface {
 	Root(context.Context, *RootRequest) (*RootResponse, error)
 	// Change asks the leader for a change of the raft configuration. Members only.
 	Change(context.Context, *ChangeRequest) (*ChangeResponse, error)
+	// Key hands one key of the keyring over, once its release is logged. Members only.
+	Key(context.Context, *KeyRequest) (*KeyResponse, error)
+	// KeyUse says what the node has sealed with storage keys; local. Members only.
+	KeyUse(context.Context, *KeyUseRequest) (*KeyUseResponse, error)
+	// Sign gives the node's signature of a checkpoint that its own tree has. Members only.
+	Sign(context.Context, *SignRequest) (*SignResponse, error)
 	mustEmbedUnimplementedPeerServer()
 }
 
@@ -162,6 +207,15 @@ func (UnimplementedPeerServer) Root(context.Context, *RootRequest) (*RootRespons
 }
 func (UnimplementedPeerServer) Change(context.Context, *ChangeRequest) (*ChangeResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Change not implemented")
+}
+func (UnimplementedPeerServer) Key(context.Context, *KeyRequest) (*KeyResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Key not implemented")
+}
+func (UnimplementedPeerServer) KeyUse(context.Context, *KeyUseRequest) (*KeyUseResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method KeyUse not implemented")
+}
+func (UnimplementedPeerServer) Sign(context.Context, *SignRequest) (*SignResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Sign not implemented")
 }
 func (UnimplementedPeerServer) mustEmbedUnimplementedPeerServer() {}
 func (UnimplementedPeerServer) testEmbeddedByValue()              {}
@@ -292,6 +346,60 @@ func _Peer_Change_Handler(srv interface{}, ctx context.Context, dec func(interfa
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Peer_Key_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KeyRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Key(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Key_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Key(ctx, req.(*KeyRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_KeyUse_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KeyUseRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).KeyUse(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_KeyUse_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).KeyUse(ctx, req.(*KeyUseRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Peer_Sign_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(SignRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(PeerServer).Sign(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Peer_Sign_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(PeerServer).Sign(ctx, req.(*SignRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Peer_ServiceDesc is the grpc.ServiceDesc for Peer service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -322,6 +430,18 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Change",
 			Handler:    _Peer_Change_Handler,
+		},
+		{
+			MethodName: "Key",
+			Handler:    _Peer_Key_Handler,
+		},
+		{
+			MethodName: "KeyUse",
+			Handler:    _Peer_KeyUse_Handler,
+		},
+		{
+			MethodName: "Sign",
+			Handler:    _Peer_Sign_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -16,7 +15,7 @@ import (
 
 func newAuditCommand() *cobra.Command {
 	cmd := &cobra.Command{Use: "audit", Short: "Look at and verify the record of every access"}
-	cmd.AddCommand(newAuditQueryCommand(), newAuditTailCommand(), newAuditVerifyCommand())
+	cmd.AddCommand(newAuditQueryCommand(), newAuditTailCommand(), newAuditVerifyCommand(), newAuditCheckpointCommand())
 	return cmd
 }
 
@@ -124,14 +123,15 @@ func newAuditTailCommand() *cobra.Command {
 }
 
 func newAuditVerifyCommand() *cobra.Command {
-	var seen, save string
+	var seen string
 	var missing bool
 	cmd := &cobra.Command{
 		Use:   "verify",
 		Short: "Recompute the audit tree and compare the roots of all nodes",
 		Long: `Recompute the audit tree here, from all rows, and compare it with the root that
-each node claims; with --checkpoint also with what was seen before: then nothing
-up to there was changed or lost. It fails on any difference.`,
+each node claims. With --checkpoint, a file that ` + "`hexrd audit checkpoint`" + ` wrote
+before, it proves that nothing up to there was changed or lost: a majority of who
+was a member then must have signed it. It fails on any difference.`,
 		Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			o, err := outputOf(cmd)
@@ -148,16 +148,30 @@ up to there was changed or lost. It fails on any difference.`,
 			if err != nil {
 				return err
 			}
-			if save != "" {
-				if err := os.WriteFile(save, []byte(v.now.Text()), 0o600); err != nil {
-					return fmt.Errorf("save checkpoint: %w", err)
-				}
-			}
 			return v.show(o)
 		},
 	}
-	cmd.Flags().StringVar(&seen, "checkpoint", "", "a checkpoint seen before")
-	cmd.Flags().StringVar(&save, "save-checkpoint", "", "write what was verified to this file")
+	cmd.Flags().StringVar(&seen, "checkpoint", "", "a signed checkpoint that was kept")
 	cmd.Flags().BoolVar(&missing, "allow-missing", false, "a node that gives no root is no failure")
+	return cmd
+}
+
+func newAuditCheckpointCommand() *cobra.Command {
+	cmd := clientCommand("checkpoint", "Print a checkpoint of the audit, signed by a majority of the members", cobra.NoArgs,
+		func(ctx context.Context, o output, c *client.Client, _ []string) error {
+			resp, err := c.AuditCheckpoint(ctx)
+			if err != nil {
+				return err
+			}
+			if o.json {
+				return o.object(hexrv1.ToJSON(resp))
+			}
+			_, err = fmt.Fprint(o.w, resp.GetCheckpoint())
+			return err
+		})
+	cmd.Long = `Print a checkpoint: how many audit rows there are and the root of their tree, with
+the signatures of more than half of the members. Keep it where the nodes can't
+reach it; ` + "`hexrd audit verify --checkpoint FILE`" + ` proves later that nothing before
+it was changed or lost.`
 	return cmd
 }

@@ -80,18 +80,27 @@ func readConfigFile(file string) (map[string]string, error) {
 	if len(data) > maxConfigFile {
 		return nil, fmt.Errorf("config %s is larger than %d bytes", file, maxConfigFile)
 	}
+	values, err := parseConfig(data)
+	if err != nil {
+		return nil, fmt.Errorf("config %s: %w", file, err)
+	}
+	return values, nil
+}
+
+// parseConfig reads one YAML document of single values.
+func parseConfig(data []byte) (map[string]string, error) {
 	var nodes map[string]yaml.Node
 	dec := yaml.NewDecoder(bytes.NewReader(data))
 	if err := dec.Decode(&nodes); err != nil && !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("config %s: %w", file, err)
+		return nil, err
 	}
 	if err := dec.Decode(new(any)); !errors.Is(err, io.EOF) {
-		return nil, fmt.Errorf("config %s holds more than one document", file)
+		return nil, errors.New("more than one document")
 	}
 	values := map[string]string{}
 	for key, node := range nodes {
 		if node.Kind != yaml.ScalarNode {
-			return nil, fmt.Errorf("config %s: key %q is not a single value", file, key)
+			return nil, fmt.Errorf("key %q is not a single value", key)
 		}
 		values[key] = node.Value
 	}

@@ -490,6 +490,13 @@ type Access struct {
 	//	*Access_BlockList
 	//	*Access_Sweep
 	//	*Access_ThrottleSummary
+	//	*Access_KeyAdd
+	//	*Access_KeyDurable
+	//	*Access_KeyActivate
+	//	*Access_KeyRewrap
+	//	*Access_KeyUse
+	//	*Access_KeysGet
+	//	*Access_AuditCheckpoint
 	Op            isAccess_Op `protobuf_oneof:"op"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -870,6 +877,69 @@ func (x *Access) GetThrottleSummary() *ThrottleSummary {
 	return nil
 }
 
+func (x *Access) GetKeyAdd() *KeyAdd {
+	if x != nil {
+		if x, ok := x.Op.(*Access_KeyAdd); ok {
+			return x.KeyAdd
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetKeyDurable() *KeyDurable {
+	if x != nil {
+		if x, ok := x.Op.(*Access_KeyDurable); ok {
+			return x.KeyDurable
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetKeyActivate() *KeyActivate {
+	if x != nil {
+		if x, ok := x.Op.(*Access_KeyActivate); ok {
+			return x.KeyActivate
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetKeyRewrap() *KeyRewrap {
+	if x != nil {
+		if x, ok := x.Op.(*Access_KeyRewrap); ok {
+			return x.KeyRewrap
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetKeyUse() *KeyUse {
+	if x != nil {
+		if x, ok := x.Op.(*Access_KeyUse); ok {
+			return x.KeyUse
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetKeysGet() *KeysGet {
+	if x != nil {
+		if x, ok := x.Op.(*Access_KeysGet); ok {
+			return x.KeysGet
+		}
+	}
+	return nil
+}
+
+func (x *Access) GetAuditCheckpoint() *AuditCheckpoint {
+	if x != nil {
+		if x, ok := x.Op.(*Access_AuditCheckpoint); ok {
+			return x.AuditCheckpoint
+		}
+	}
+	return nil
+}
+
 type isAccess_Op interface {
 	isAccess_Op()
 }
@@ -990,6 +1060,34 @@ type Access_ThrottleSummary struct {
 	ThrottleSummary *ThrottleSummary `protobuf:"bytes,48,opt,name=throttle_summary,json=throttleSummary,proto3,oneof"`
 }
 
+type Access_KeyAdd struct {
+	KeyAdd *KeyAdd `protobuf:"bytes,49,opt,name=key_add,json=keyAdd,proto3,oneof"`
+}
+
+type Access_KeyDurable struct {
+	KeyDurable *KeyDurable `protobuf:"bytes,50,opt,name=key_durable,json=keyDurable,proto3,oneof"`
+}
+
+type Access_KeyActivate struct {
+	KeyActivate *KeyActivate `protobuf:"bytes,51,opt,name=key_activate,json=keyActivate,proto3,oneof"`
+}
+
+type Access_KeyRewrap struct {
+	KeyRewrap *KeyRewrap `protobuf:"bytes,52,opt,name=key_rewrap,json=keyRewrap,proto3,oneof"`
+}
+
+type Access_KeyUse struct {
+	KeyUse *KeyUse `protobuf:"bytes,53,opt,name=key_use,json=keyUse,proto3,oneof"`
+}
+
+type Access_KeysGet struct {
+	KeysGet *KeysGet `protobuf:"bytes,54,opt,name=keys_get,json=keysGet,proto3,oneof"`
+}
+
+type Access_AuditCheckpoint struct {
+	AuditCheckpoint *AuditCheckpoint `protobuf:"bytes,55,opt,name=audit_checkpoint,json=auditCheckpoint,proto3,oneof"`
+}
+
 func (*Access_Bootstrap) isAccess_Op() {}
 
 func (*Access_Get) isAccess_Op() {}
@@ -1048,6 +1146,20 @@ func (*Access_Sweep) isAccess_Op() {}
 
 func (*Access_ThrottleSummary) isAccess_Op() {}
 
+func (*Access_KeyAdd) isAccess_Op() {}
+
+func (*Access_KeyDurable) isAccess_Op() {}
+
+func (*Access_KeyActivate) isAccess_Op() {}
+
+func (*Access_KeyRewrap) isAccess_Op() {}
+
+func (*Access_KeyUse) isAccess_Op() {}
+
+func (*Access_KeysGet) isAccess_Op() {}
+
+func (*Access_AuditCheckpoint) isAccess_Op() {}
+
 // Result is what became of one access.
 type Result struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -1066,6 +1178,8 @@ type Result struct {
 	//	*Result_Settings
 	//	*Result_BlockSet
 	//	*Result_Swept
+	//	*Result_KeySet
+	//	*Result_Rewrapped
 	Value         isResult_Value `protobuf_oneof:"value"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
@@ -1219,6 +1333,24 @@ func (x *Result) GetSwept() *Swept {
 	return nil
 }
 
+func (x *Result) GetKeySet() *KeySet {
+	if x != nil {
+		if x, ok := x.Value.(*Result_KeySet); ok {
+			return x.KeySet
+		}
+	}
+	return nil
+}
+
+func (x *Result) GetRewrapped() *Rewrapped {
+	if x != nil {
+		if x, ok := x.Value.(*Result_Rewrapped); ok {
+			return x.Rewrapped
+		}
+	}
+	return nil
+}
+
 type isResult_Value interface {
 	isResult_Value()
 }
@@ -1240,7 +1372,7 @@ type Result_ListGrant struct {
 }
 
 type Result_AuditGrant struct {
-	AuditGrant *AuditGrant `protobuf:"bytes,24,opt,name=audit_grant,json=auditGrant,proto3,oneof"` // audit_query, audit_tail, audit_verify
+	AuditGrant *AuditGrant `protobuf:"bytes,24,opt,name=audit_grant,json=auditGrant,proto3,oneof"` // audit_query, audit_tail, audit_verify, audit_checkpoint
 }
 
 type Result_TokenSet struct {
@@ -1263,6 +1395,14 @@ type Result_Swept struct {
 	Swept *Swept `protobuf:"bytes,29,opt,name=swept,proto3,oneof"` // sweep
 }
 
+type Result_KeySet struct {
+	KeySet *KeySet `protobuf:"bytes,30,opt,name=key_set,json=keySet,proto3,oneof"` // keys_get, key_add
+}
+
+type Result_Rewrapped struct {
+	Rewrapped *Rewrapped `protobuf:"bytes,31,opt,name=rewrapped,proto3,oneof"` // key_rewrap
+}
+
 func (*Result_Secret) isResult_Value() {}
 
 func (*Result_Written) isResult_Value() {}
@@ -1282,6 +1422,10 @@ func (*Result_Settings) isResult_Value() {}
 func (*Result_BlockSet) isResult_Value() {}
 
 func (*Result_Swept) isResult_Value() {}
+
+func (*Result_KeySet) isResult_Value() {}
+
+func (*Result_Rewrapped) isResult_Value() {}
 
 var File_fsm_fsmpb_entry_proto protoreflect.FileDescriptor
 
@@ -1310,7 +1454,7 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\rProposalReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12-\n" +
-	"\aresults\x18\x03 \x03(\v2\x13.hexr.fsm.v1.ResultR\aresults\"\x9e\x0f\n" +
+	"\aresults\x18\x03 \x03(\v2\x13.hexr.fsm.v1.ResultR\aresults\"\xb0\x12\n" +
 	"\x06Access\x12\x12\n" +
 	"\x04salt\x18\x01 \x01(\fR\x04salt\x12\x12\n" +
 	"\x04node\x18\x02 \x01(\tR\x04node\x12\x16\n" +
@@ -1358,8 +1502,17 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\n" +
 	"block_list\x18. \x01(\v2\x16.hexr.fsm.v1.BlockListH\x00R\tblockList\x12*\n" +
 	"\x05sweep\x18/ \x01(\v2\x12.hexr.fsm.v1.SweepH\x00R\x05sweep\x12I\n" +
-	"\x10throttle_summary\x180 \x01(\v2\x1c.hexr.fsm.v1.ThrottleSummaryH\x00R\x0fthrottleSummaryB\x04\n" +
-	"\x02op\"\x82\x05\n" +
+	"\x10throttle_summary\x180 \x01(\v2\x1c.hexr.fsm.v1.ThrottleSummaryH\x00R\x0fthrottleSummary\x12.\n" +
+	"\akey_add\x181 \x01(\v2\x13.hexr.fsm.v1.KeyAddH\x00R\x06keyAdd\x12:\n" +
+	"\vkey_durable\x182 \x01(\v2\x17.hexr.fsm.v1.KeyDurableH\x00R\n" +
+	"keyDurable\x12=\n" +
+	"\fkey_activate\x183 \x01(\v2\x18.hexr.fsm.v1.KeyActivateH\x00R\vkeyActivate\x127\n" +
+	"\n" +
+	"key_rewrap\x184 \x01(\v2\x16.hexr.fsm.v1.KeyRewrapH\x00R\tkeyRewrap\x12.\n" +
+	"\akey_use\x185 \x01(\v2\x13.hexr.fsm.v1.KeyUseH\x00R\x06keyUse\x121\n" +
+	"\bkeys_get\x186 \x01(\v2\x14.hexr.fsm.v1.KeysGetH\x00R\akeysGet\x12I\n" +
+	"\x10audit_checkpoint\x187 \x01(\v2\x1c.hexr.fsm.v1.AuditCheckpointH\x00R\x0fauditCheckpointB\x04\n" +
+	"\x02op\"\xea\x05\n" +
 	"\x06Result\x12.\n" +
 	"\aoutcome\x18\x01 \x01(\x0e2\x14.hexr.fsm.v1.OutcomeR\aoutcome\x12\x10\n" +
 	"\x03row\x18\x02 \x01(\x04R\x03row\x12\x12\n" +
@@ -1376,7 +1529,9 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"join_grant\x18\x1a \x01(\v2\x16.hexr.fsm.v1.JoinGrantH\x00R\tjoinGrant\x123\n" +
 	"\bsettings\x18\x1b \x01(\v2\x15.hexr.fsm.v1.SettingsH\x00R\bsettings\x124\n" +
 	"\tblock_set\x18\x1c \x01(\v2\x15.hexr.fsm.v1.BlockSetH\x00R\bblockSet\x12*\n" +
-	"\x05swept\x18\x1d \x01(\v2\x12.hexr.fsm.v1.SweptH\x00R\x05sweptB\a\n" +
+	"\x05swept\x18\x1d \x01(\v2\x12.hexr.fsm.v1.SweptH\x00R\x05swept\x12.\n" +
+	"\akey_set\x18\x1e \x01(\v2\x13.hexr.fsm.v1.KeySetH\x00R\x06keySet\x126\n" +
+	"\trewrapped\x18\x1f \x01(\v2\x16.hexr.fsm.v1.RewrappedH\x00R\trewrappedB\a\n" +
 	"\x05value*`\n" +
 	"\bSVIDKind\x12\x19\n" +
 	"\x15SVID_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
@@ -1453,16 +1608,25 @@ var file_fsm_fsmpb_entry_proto_goTypes = []any{
 	(*BlockList)(nil),       // 35: hexr.fsm.v1.BlockList
 	(*Sweep)(nil),           // 36: hexr.fsm.v1.Sweep
 	(*ThrottleSummary)(nil), // 37: hexr.fsm.v1.ThrottleSummary
-	(*Secret)(nil),          // 38: hexr.fsm.v1.Secret
-	(*Written)(nil),         // 39: hexr.fsm.v1.Written
-	(*VersionList)(nil),     // 40: hexr.fsm.v1.VersionList
-	(*ListGrant)(nil),       // 41: hexr.fsm.v1.ListGrant
-	(*AuditGrant)(nil),      // 42: hexr.fsm.v1.AuditGrant
-	(*TokenSet)(nil),        // 43: hexr.fsm.v1.TokenSet
-	(*JoinGrant)(nil),       // 44: hexr.fsm.v1.JoinGrant
-	(*Settings)(nil),        // 45: hexr.fsm.v1.Settings
-	(*BlockSet)(nil),        // 46: hexr.fsm.v1.BlockSet
-	(*Swept)(nil),           // 47: hexr.fsm.v1.Swept
+	(*KeyAdd)(nil),          // 38: hexr.fsm.v1.KeyAdd
+	(*KeyDurable)(nil),      // 39: hexr.fsm.v1.KeyDurable
+	(*KeyActivate)(nil),     // 40: hexr.fsm.v1.KeyActivate
+	(*KeyRewrap)(nil),       // 41: hexr.fsm.v1.KeyRewrap
+	(*KeyUse)(nil),          // 42: hexr.fsm.v1.KeyUse
+	(*KeysGet)(nil),         // 43: hexr.fsm.v1.KeysGet
+	(*AuditCheckpoint)(nil), // 44: hexr.fsm.v1.AuditCheckpoint
+	(*Secret)(nil),          // 45: hexr.fsm.v1.Secret
+	(*Written)(nil),         // 46: hexr.fsm.v1.Written
+	(*VersionList)(nil),     // 47: hexr.fsm.v1.VersionList
+	(*ListGrant)(nil),       // 48: hexr.fsm.v1.ListGrant
+	(*AuditGrant)(nil),      // 49: hexr.fsm.v1.AuditGrant
+	(*TokenSet)(nil),        // 50: hexr.fsm.v1.TokenSet
+	(*JoinGrant)(nil),       // 51: hexr.fsm.v1.JoinGrant
+	(*Settings)(nil),        // 52: hexr.fsm.v1.Settings
+	(*BlockSet)(nil),        // 53: hexr.fsm.v1.BlockSet
+	(*Swept)(nil),           // 54: hexr.fsm.v1.Swept
+	(*KeySet)(nil),          // 55: hexr.fsm.v1.KeySet
+	(*Rewrapped)(nil),       // 56: hexr.fsm.v1.Rewrapped
 }
 var file_fsm_fsmpb_entry_proto_depIdxs = []int32{
 	3,  // 0: hexr.fsm.v1.Entry.check:type_name -> hexr.fsm.v1.Check
@@ -1501,22 +1665,31 @@ var file_fsm_fsmpb_entry_proto_depIdxs = []int32{
 	35, // 33: hexr.fsm.v1.Access.block_list:type_name -> hexr.fsm.v1.BlockList
 	36, // 34: hexr.fsm.v1.Access.sweep:type_name -> hexr.fsm.v1.Sweep
 	37, // 35: hexr.fsm.v1.Access.throttle_summary:type_name -> hexr.fsm.v1.ThrottleSummary
-	1,  // 36: hexr.fsm.v1.Result.outcome:type_name -> hexr.fsm.v1.Outcome
-	38, // 37: hexr.fsm.v1.Result.secret:type_name -> hexr.fsm.v1.Secret
-	39, // 38: hexr.fsm.v1.Result.written:type_name -> hexr.fsm.v1.Written
-	40, // 39: hexr.fsm.v1.Result.version_list:type_name -> hexr.fsm.v1.VersionList
-	41, // 40: hexr.fsm.v1.Result.list_grant:type_name -> hexr.fsm.v1.ListGrant
-	42, // 41: hexr.fsm.v1.Result.audit_grant:type_name -> hexr.fsm.v1.AuditGrant
-	43, // 42: hexr.fsm.v1.Result.token_set:type_name -> hexr.fsm.v1.TokenSet
-	44, // 43: hexr.fsm.v1.Result.join_grant:type_name -> hexr.fsm.v1.JoinGrant
-	45, // 44: hexr.fsm.v1.Result.settings:type_name -> hexr.fsm.v1.Settings
-	46, // 45: hexr.fsm.v1.Result.block_set:type_name -> hexr.fsm.v1.BlockSet
-	47, // 46: hexr.fsm.v1.Result.swept:type_name -> hexr.fsm.v1.Swept
-	47, // [47:47] is the sub-list for method output_type
-	47, // [47:47] is the sub-list for method input_type
-	47, // [47:47] is the sub-list for extension type_name
-	47, // [47:47] is the sub-list for extension extendee
-	0,  // [0:47] is the sub-list for field type_name
+	38, // 36: hexr.fsm.v1.Access.key_add:type_name -> hexr.fsm.v1.KeyAdd
+	39, // 37: hexr.fsm.v1.Access.key_durable:type_name -> hexr.fsm.v1.KeyDurable
+	40, // 38: hexr.fsm.v1.Access.key_activate:type_name -> hexr.fsm.v1.KeyActivate
+	41, // 39: hexr.fsm.v1.Access.key_rewrap:type_name -> hexr.fsm.v1.KeyRewrap
+	42, // 40: hexr.fsm.v1.Access.key_use:type_name -> hexr.fsm.v1.KeyUse
+	43, // 41: hexr.fsm.v1.Access.keys_get:type_name -> hexr.fsm.v1.KeysGet
+	44, // 42: hexr.fsm.v1.Access.audit_checkpoint:type_name -> hexr.fsm.v1.AuditCheckpoint
+	1,  // 43: hexr.fsm.v1.Result.outcome:type_name -> hexr.fsm.v1.Outcome
+	45, // 44: hexr.fsm.v1.Result.secret:type_name -> hexr.fsm.v1.Secret
+	46, // 45: hexr.fsm.v1.Result.written:type_name -> hexr.fsm.v1.Written
+	47, // 46: hexr.fsm.v1.Result.version_list:type_name -> hexr.fsm.v1.VersionList
+	48, // 47: hexr.fsm.v1.Result.list_grant:type_name -> hexr.fsm.v1.ListGrant
+	49, // 48: hexr.fsm.v1.Result.audit_grant:type_name -> hexr.fsm.v1.AuditGrant
+	50, // 49: hexr.fsm.v1.Result.token_set:type_name -> hexr.fsm.v1.TokenSet
+	51, // 50: hexr.fsm.v1.Result.join_grant:type_name -> hexr.fsm.v1.JoinGrant
+	52, // 51: hexr.fsm.v1.Result.settings:type_name -> hexr.fsm.v1.Settings
+	53, // 52: hexr.fsm.v1.Result.block_set:type_name -> hexr.fsm.v1.BlockSet
+	54, // 53: hexr.fsm.v1.Result.swept:type_name -> hexr.fsm.v1.Swept
+	55, // 54: hexr.fsm.v1.Result.key_set:type_name -> hexr.fsm.v1.KeySet
+	56, // 55: hexr.fsm.v1.Result.rewrapped:type_name -> hexr.fsm.v1.Rewrapped
+	56, // [56:56] is the sub-list for method output_type
+	56, // [56:56] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_entry_proto_init() }
@@ -1556,6 +1729,13 @@ func file_fsm_fsmpb_entry_proto_init() {
 		(*Access_BlockList)(nil),
 		(*Access_Sweep)(nil),
 		(*Access_ThrottleSummary)(nil),
+		(*Access_KeyAdd)(nil),
+		(*Access_KeyDurable)(nil),
+		(*Access_KeyActivate)(nil),
+		(*Access_KeyRewrap)(nil),
+		(*Access_KeyUse)(nil),
+		(*Access_KeysGet)(nil),
+		(*Access_AuditCheckpoint)(nil),
 	}
 	file_fsm_fsmpb_entry_proto_msgTypes[5].OneofWrappers = []any{
 		(*Result_Secret)(nil),
@@ -1568,6 +1748,8 @@ func file_fsm_fsmpb_entry_proto_init() {
 		(*Result_Settings)(nil),
 		(*Result_BlockSet)(nil),
 		(*Result_Swept)(nil),
+		(*Result_KeySet)(nil),
+		(*Result_Rewrapped)(nil),
 	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{

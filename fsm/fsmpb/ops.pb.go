@@ -27,6 +27,7 @@ type Bootstrap struct {
 	TrustDomain   string                 `protobuf:"bytes,1,opt,name=trust_domain,json=trustDomain,proto3" json:"trust_domain,omitempty"`
 	Settings      *Settings              `protobuf:"bytes,2,opt,name=settings,proto3" json:"settings,omitempty"`
 	Member        *Member                `protobuf:"bytes,3,opt,name=member,proto3" json:"member,omitempty"`
+	Keys          []*KeyReport           `protobuf:"bytes,30,rep,name=keys,proto3" json:"keys,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -78,6 +79,13 @@ func (x *Bootstrap) GetSettings() *Settings {
 func (x *Bootstrap) GetMember() *Member {
 	if x != nil {
 		return x.Member
+	}
+	return nil
+}
+
+func (x *Bootstrap) GetKeys() []*KeyReport {
+	if x != nil {
+		return x.Keys
 	}
 	return nil
 }
@@ -884,9 +892,12 @@ func (x *Join) GetTokenHash() []byte {
 	return nil
 }
 
-// KeyRelease records that the keyring is handed to the calling node.
+// KeyRelease records that the keyring, or one key of it, is handed to the
+// calling node.
 type KeyRelease struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"` // unspecified: the whole keyring
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -921,6 +932,480 @@ func (*KeyRelease) Descriptor() ([]byte, []int) {
 	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{16}
 }
 
+func (x *KeyRelease) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyRelease) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+// KeyAdd begins a rotation: the leader makes a key of that ID, and every member
+// gets it.
+type KeyAdd struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyAdd) Reset() {
+	*x = KeyAdd{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyAdd) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyAdd) ProtoMessage() {}
+
+func (x *KeyAdd) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyAdd.ProtoReflect.Descriptor instead.
+func (*KeyAdd) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *KeyAdd) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyAdd) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+// KeyDurable says that the calling node holds these keys durably. The first
+// report of a pending key decides what key it is.
+type KeyDurable struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*KeyReport           `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyDurable) Reset() {
+	*x = KeyDurable{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyDurable) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyDurable) ProtoMessage() {}
+
+func (x *KeyDurable) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyDurable.ProtoReflect.Descriptor instead.
+func (*KeyDurable) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *KeyDurable) GetKeys() []*KeyReport {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type KeyReport struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Fingerprint   []byte                 `protobuf:"bytes,3,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"` // 32 bytes
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyReport) Reset() {
+	*x = KeyReport{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyReport) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyReport) ProtoMessage() {}
+
+func (x *KeyReport) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyReport.ProtoReflect.Descriptor instead.
+func (*KeyReport) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KeyReport) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyReport) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyReport) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+// KeyActivate makes a pending key that every member holds the one that seals.
+type KeyActivate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	KeyId         uint32                 `protobuf:"fixed32,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyActivate) Reset() {
+	*x = KeyActivate{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyActivate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyActivate) ProtoMessage() {}
+
+func (x *KeyActivate) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyActivate.ProtoReflect.Descriptor instead.
+func (*KeyActivate) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *KeyActivate) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *KeyActivate) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+// KeyRewrap puts versions' data keys under the active value key.
+type KeyRewrap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Items         []*Rewrap              `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyRewrap) Reset() {
+	*x = KeyRewrap{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyRewrap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyRewrap) ProtoMessage() {}
+
+func (x *KeyRewrap) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyRewrap.ProtoReflect.Descriptor instead.
+func (*KeyRewrap) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *KeyRewrap) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyRewrap) GetItems() []*Rewrap {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type Rewrap struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Record        []byte                 `protobuf:"bytes,1,opt,name=record,proto3" json:"record,omitempty"` // record key
+	Version       uint64                 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`   // of the sealed value as it must be
+	Wrapped       []byte                 `protobuf:"bytes,4,opt,name=wrapped,proto3" json:"wrapped,omitempty"` // the data key under key_id
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rewrap) Reset() {
+	*x = Rewrap{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rewrap) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rewrap) ProtoMessage() {}
+
+func (x *Rewrap) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rewrap.ProtoReflect.Descriptor instead.
+func (*Rewrap) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *Rewrap) GetRecord() []byte {
+	if x != nil {
+		return x.Record
+	}
+	return nil
+}
+
+func (x *Rewrap) GetVersion() uint64 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Rewrap) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *Rewrap) GetWrapped() []byte {
+	if x != nil {
+		return x.Wrapped
+	}
+	return nil
+}
+
+// KeyUse says whether the calling node has anything sealed with a storage key.
+type KeyUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Used          bool                   `protobuf:"varint,2,opt,name=used,proto3" json:"used,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyUse) Reset() {
+	*x = KeyUse{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyUse) ProtoMessage() {}
+
+func (x *KeyUse) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyUse.ProtoReflect.Descriptor instead.
+func (*KeyUse) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *KeyUse) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyUse) GetUsed() bool {
+	if x != nil {
+		return x.Used
+	}
+	return false
+}
+
+type KeysGet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysGet) Reset() {
+	*x = KeysGet{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysGet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysGet) ProtoMessage() {}
+
+func (x *KeysGet) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysGet.ProtoReflect.Descriptor instead.
+func (*KeysGet) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{24}
+}
+
+// AuditCheckpoint asks for a checkpoint that a majority signs.
+type AuditCheckpoint struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditCheckpoint) Reset() {
+	*x = AuditCheckpoint{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditCheckpoint) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditCheckpoint) ProtoMessage() {}
+
+func (x *AuditCheckpoint) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditCheckpoint.ProtoReflect.Descriptor instead.
+func (*AuditCheckpoint) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{25}
+}
+
 type MemberPromote struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	NodeId        string                 `protobuf:"bytes,1,opt,name=node_id,json=nodeId,proto3" json:"node_id,omitempty"`
@@ -930,7 +1415,7 @@ type MemberPromote struct {
 
 func (x *MemberPromote) Reset() {
 	*x = MemberPromote{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1427,7 @@ func (x *MemberPromote) String() string {
 func (*MemberPromote) ProtoMessage() {}
 
 func (x *MemberPromote) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1440,7 @@ func (x *MemberPromote) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberPromote.ProtoReflect.Descriptor instead.
 func (*MemberPromote) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *MemberPromote) GetNodeId() string {
@@ -974,7 +1459,7 @@ type MemberRemove struct {
 
 func (x *MemberRemove) Reset() {
 	*x = MemberRemove{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -986,7 +1471,7 @@ func (x *MemberRemove) String() string {
 func (*MemberRemove) ProtoMessage() {}
 
 func (x *MemberRemove) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -999,7 +1484,7 @@ func (x *MemberRemove) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberRemove.ProtoReflect.Descriptor instead.
 func (*MemberRemove) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *MemberRemove) GetNodeId() string {
@@ -1018,7 +1503,7 @@ type MemberTransfer struct {
 
 func (x *MemberTransfer) Reset() {
 	*x = MemberTransfer{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1030,7 +1515,7 @@ func (x *MemberTransfer) String() string {
 func (*MemberTransfer) ProtoMessage() {}
 
 func (x *MemberTransfer) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1043,7 +1528,7 @@ func (x *MemberTransfer) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberTransfer.ProtoReflect.Descriptor instead.
 func (*MemberTransfer) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *MemberTransfer) GetNodeId() string {
@@ -1062,7 +1547,7 @@ type MemberLeave struct {
 
 func (x *MemberLeave) Reset() {
 	*x = MemberLeave{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1074,7 +1559,7 @@ func (x *MemberLeave) String() string {
 func (*MemberLeave) ProtoMessage() {}
 
 func (x *MemberLeave) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1087,7 +1572,7 @@ func (x *MemberLeave) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberLeave.ProtoReflect.Descriptor instead.
 func (*MemberLeave) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{29}
 }
 
 // MemberAnnounce says that the calling node has a new address.
@@ -1100,7 +1585,7 @@ type MemberAnnounce struct {
 
 func (x *MemberAnnounce) Reset() {
 	*x = MemberAnnounce{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1112,7 +1597,7 @@ func (x *MemberAnnounce) String() string {
 func (*MemberAnnounce) ProtoMessage() {}
 
 func (x *MemberAnnounce) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1125,7 +1610,7 @@ func (x *MemberAnnounce) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use MemberAnnounce.ProtoReflect.Descriptor instead.
 func (*MemberAnnounce) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *MemberAnnounce) GetAddress() string {
@@ -1143,7 +1628,7 @@ type SettingsGet struct {
 
 func (x *SettingsGet) Reset() {
 	*x = SettingsGet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1155,7 +1640,7 @@ func (x *SettingsGet) String() string {
 func (*SettingsGet) ProtoMessage() {}
 
 func (x *SettingsGet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1168,7 +1653,7 @@ func (x *SettingsGet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsGet.ProtoReflect.Descriptor instead.
 func (*SettingsGet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{31}
 }
 
 type SettingsSet struct {
@@ -1181,7 +1666,7 @@ type SettingsSet struct {
 
 func (x *SettingsSet) Reset() {
 	*x = SettingsSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1193,7 +1678,7 @@ func (x *SettingsSet) String() string {
 func (*SettingsSet) ProtoMessage() {}
 
 func (x *SettingsSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1206,7 +1691,7 @@ func (x *SettingsSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SettingsSet.ProtoReflect.Descriptor instead.
 func (*SettingsSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *SettingsSet) GetName() string {
@@ -1234,7 +1719,7 @@ type Block struct {
 
 func (x *Block) Reset() {
 	*x = Block{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1246,7 +1731,7 @@ func (x *Block) String() string {
 func (*Block) ProtoMessage() {}
 
 func (x *Block) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1259,7 +1744,7 @@ func (x *Block) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Block.ProtoReflect.Descriptor instead.
 func (*Block) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Block) GetSubject() string {
@@ -1278,7 +1763,7 @@ type Unblock struct {
 
 func (x *Unblock) Reset() {
 	*x = Unblock{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1290,7 +1775,7 @@ func (x *Unblock) String() string {
 func (*Unblock) ProtoMessage() {}
 
 func (x *Unblock) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1303,7 +1788,7 @@ func (x *Unblock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Unblock.ProtoReflect.Descriptor instead.
 func (*Unblock) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{25}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *Unblock) GetSubject() string {
@@ -1321,7 +1806,7 @@ type BlockList struct {
 
 func (x *BlockList) Reset() {
 	*x = BlockList{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1333,7 +1818,7 @@ func (x *BlockList) String() string {
 func (*BlockList) ProtoMessage() {}
 
 func (x *BlockList) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1346,7 +1831,7 @@ func (x *BlockList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockList.ProtoReflect.Descriptor instead.
 func (*BlockList) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{26}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{35}
 }
 
 // Sweep destroys up to limit things that time has ended.
@@ -1359,7 +1844,7 @@ type Sweep struct {
 
 func (x *Sweep) Reset() {
 	*x = Sweep{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1371,7 +1856,7 @@ func (x *Sweep) String() string {
 func (*Sweep) ProtoMessage() {}
 
 func (x *Sweep) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1384,7 +1869,7 @@ func (x *Sweep) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Sweep.ProtoReflect.Descriptor instead.
 func (*Sweep) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{27}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *Sweep) GetLimit() uint32 {
@@ -1405,7 +1890,7 @@ type ThrottleSummary struct {
 
 func (x *ThrottleSummary) Reset() {
 	*x = ThrottleSummary{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1417,7 +1902,7 @@ func (x *ThrottleSummary) String() string {
 func (*ThrottleSummary) ProtoMessage() {}
 
 func (x *ThrottleSummary) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1430,7 +1915,7 @@ func (x *ThrottleSummary) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ThrottleSummary.ProtoReflect.Descriptor instead.
 func (*ThrottleSummary) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{28}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ThrottleSummary) GetSubject() string {
@@ -1466,7 +1951,7 @@ type Secret struct {
 
 func (x *Secret) Reset() {
 	*x = Secret{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1478,7 +1963,7 @@ func (x *Secret) String() string {
 func (*Secret) ProtoMessage() {}
 
 func (x *Secret) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1491,7 +1976,7 @@ func (x *Secret) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Secret.ProtoReflect.Descriptor instead.
 func (*Secret) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Secret) GetPath() string {
@@ -1583,7 +2068,7 @@ type Written struct {
 
 func (x *Written) Reset() {
 	*x = Written{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1595,7 +2080,7 @@ func (x *Written) String() string {
 func (*Written) ProtoMessage() {}
 
 func (x *Written) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1608,7 +2093,7 @@ func (x *Written) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Written.ProtoReflect.Descriptor instead.
 func (*Written) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *Written) GetPath() string {
@@ -1650,7 +2135,7 @@ type VersionList struct {
 
 func (x *VersionList) Reset() {
 	*x = VersionList{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1662,7 +2147,7 @@ func (x *VersionList) String() string {
 func (*VersionList) ProtoMessage() {}
 
 func (x *VersionList) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1675,7 +2160,7 @@ func (x *VersionList) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionList.ProtoReflect.Descriptor instead.
 func (*VersionList) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *VersionList) GetPath() string {
@@ -1712,7 +2197,7 @@ type VersionInfo struct {
 
 func (x *VersionInfo) Reset() {
 	*x = VersionInfo{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1724,7 +2209,7 @@ func (x *VersionInfo) String() string {
 func (*VersionInfo) ProtoMessage() {}
 
 func (x *VersionInfo) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1737,7 +2222,7 @@ func (x *VersionInfo) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use VersionInfo.ProtoReflect.Descriptor instead.
 func (*VersionInfo) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *VersionInfo) GetVersion() uint64 {
@@ -1784,7 +2269,7 @@ type ListGrant struct {
 
 func (x *ListGrant) Reset() {
 	*x = ListGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1796,7 +2281,7 @@ func (x *ListGrant) String() string {
 func (*ListGrant) ProtoMessage() {}
 
 func (x *ListGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[33]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1809,7 +2294,7 @@ func (x *ListGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListGrant.ProtoReflect.Descriptor instead.
 func (*ListGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{33}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *ListGrant) GetScopes() []string {
@@ -1829,7 +2314,7 @@ type AuditGrant struct {
 
 func (x *AuditGrant) Reset() {
 	*x = AuditGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1841,7 +2326,7 @@ func (x *AuditGrant) String() string {
 func (*AuditGrant) ProtoMessage() {}
 
 func (x *AuditGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[34]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1854,7 +2339,7 @@ func (x *AuditGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditGrant.ProtoReflect.Descriptor instead.
 func (*AuditGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{34}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *AuditGrant) GetSize() uint64 {
@@ -1880,7 +2365,7 @@ type TokenSet struct {
 
 func (x *TokenSet) Reset() {
 	*x = TokenSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1892,7 +2377,7 @@ func (x *TokenSet) String() string {
 func (*TokenSet) ProtoMessage() {}
 
 func (x *TokenSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[35]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1905,7 +2390,7 @@ func (x *TokenSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenSet.ProtoReflect.Descriptor instead.
 func (*TokenSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{35}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *TokenSet) GetTokens() []*Token {
@@ -1926,7 +2411,7 @@ type JoinGrant struct {
 
 func (x *JoinGrant) Reset() {
 	*x = JoinGrant{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1938,7 +2423,7 @@ func (x *JoinGrant) String() string {
 func (*JoinGrant) ProtoMessage() {}
 
 func (x *JoinGrant) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[36]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1951,7 +2436,7 @@ func (x *JoinGrant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use JoinGrant.ProtoReflect.Descriptor instead.
 func (*JoinGrant) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{36}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *JoinGrant) GetClusterId() []byte {
@@ -1975,6 +2460,102 @@ func (x *JoinGrant) GetMembers() []*Member {
 	return nil
 }
 
+type KeySet struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	Uses          []*KeyUses             `protobuf:"bytes,2,rep,name=uses,proto3" json:"uses,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeySet) Reset() {
+	*x = KeySet{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeySet) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeySet) ProtoMessage() {}
+
+func (x *KeySet) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeySet.ProtoReflect.Descriptor instead.
+func (*KeySet) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *KeySet) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *KeySet) GetUses() []*KeyUses {
+	if x != nil {
+		return x.Uses
+	}
+	return nil
+}
+
+type Rewrapped struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Done          uint32                 `protobuf:"varint,1,opt,name=done,proto3" json:"done,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Rewrapped) Reset() {
+	*x = Rewrapped{}
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Rewrapped) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Rewrapped) ProtoMessage() {}
+
+func (x *Rewrapped) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Rewrapped.ProtoReflect.Descriptor instead.
+func (*Rewrapped) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *Rewrapped) GetDone() uint32 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
 type BlockSet struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subjects      []string               `protobuf:"bytes,1,rep,name=subjects,proto3" json:"subjects,omitempty"`
@@ -1984,7 +2565,7 @@ type BlockSet struct {
 
 func (x *BlockSet) Reset() {
 	*x = BlockSet{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1996,7 +2577,7 @@ func (x *BlockSet) String() string {
 func (*BlockSet) ProtoMessage() {}
 
 func (x *BlockSet) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[37]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2009,7 +2590,7 @@ func (x *BlockSet) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use BlockSet.ProtoReflect.Descriptor instead.
 func (*BlockSet) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{37}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *BlockSet) GetSubjects() []string {
@@ -2029,7 +2610,7 @@ type Swept struct {
 
 func (x *Swept) Reset() {
 	*x = Swept{}
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2041,7 +2622,7 @@ func (x *Swept) String() string {
 func (*Swept) ProtoMessage() {}
 
 func (x *Swept) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_ops_proto_msgTypes[38]
+	mi := &file_fsm_fsmpb_ops_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2054,7 +2635,7 @@ func (x *Swept) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Swept.ProtoReflect.Descriptor instead.
 func (*Swept) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{38}
+	return file_fsm_fsmpb_ops_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *Swept) GetDestroyed() uint32 {
@@ -2075,11 +2656,12 @@ var File_fsm_fsmpb_ops_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\n" +
-	"\x13fsm/fsmpb/ops.proto\x12\vhexr.fsm.v1\x1a\x15fsm/fsmpb/state.proto\"\x8e\x01\n" +
+	"\x13fsm/fsmpb/ops.proto\x12\vhexr.fsm.v1\x1a\x15fsm/fsmpb/state.proto\"\xba\x01\n" +
 	"\tBootstrap\x12!\n" +
 	"\ftrust_domain\x18\x01 \x01(\tR\vtrustDomain\x121\n" +
 	"\bsettings\x18\x02 \x01(\v2\x15.hexr.fsm.v1.SettingsR\bsettings\x12+\n" +
-	"\x06member\x18\x03 \x01(\v2\x13.hexr.fsm.v1.MemberR\x06member\"I\n" +
+	"\x06member\x18\x03 \x01(\v2\x13.hexr.fsm.v1.MemberR\x06member\x12*\n" +
+	"\x04keys\x18\x1e \x03(\v2\x16.hexr.fsm.v1.KeyReportR\x04keys\"I\n" +
 	"\x03Get\x12\x12\n" +
 	"\x04path\x18\x01 \x01(\tR\x04path\x12\x14\n" +
 	"\x05scope\x18\x02 \x01(\tR\x05scope\x12\x18\n" +
@@ -2132,9 +2714,37 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\taudit_key\x18\x02 \x01(\fR\bauditKey\x12\x1d\n" +
 	"\n" +
-	"token_hash\x18\x03 \x01(\fR\ttokenHash\"\f\n" +
+	"token_hash\x18\x03 \x01(\fR\ttokenHash\"N\n" +
 	"\n" +
-	"KeyRelease\"(\n" +
+	"KeyRelease\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\"J\n" +
+	"\x06KeyAdd\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\"8\n" +
+	"\n" +
+	"KeyDurable\x12*\n" +
+	"\x04keys\x18\x01 \x03(\v2\x16.hexr.fsm.v1.KeyReportR\x04keys\"o\n" +
+	"\tKeyReport\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\x12 \n" +
+	"\vfingerprint\x18\x03 \x01(\fR\vfingerprint\"O\n" +
+	"\vKeyActivate\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\aR\x05keyId\"M\n" +
+	"\tKeyRewrap\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12)\n" +
+	"\x05items\x18\x02 \x03(\v2\x13.hexr.fsm.v1.RewrapR\x05items\"l\n" +
+	"\x06Rewrap\x12\x16\n" +
+	"\x06record\x18\x01 \x01(\fR\x06record\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\x04R\aversion\x12\x16\n" +
+	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x18\n" +
+	"\awrapped\x18\x04 \x01(\fR\awrapped\"3\n" +
+	"\x06KeyUse\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12\x12\n" +
+	"\x04used\x18\x02 \x01(\bR\x04used\"\t\n" +
+	"\aKeysGet\"\x11\n" +
+	"\x0fAuditCheckpoint\"(\n" +
 	"\rMemberPromote\x12\x17\n" +
 	"\anode_id\x18\x01 \x01(\tR\x06nodeId\"'\n" +
 	"\fMemberRemove\x12\x17\n" +
@@ -2205,7 +2815,12 @@ const file_fsm_fsmpb_ops_proto_rawDesc = "" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12!\n" +
 	"\ftrust_domain\x18\x02 \x01(\tR\vtrustDomain\x12-\n" +
-	"\amembers\x18\x03 \x03(\v2\x13.hexr.fsm.v1.MemberR\amembers\"&\n" +
+	"\amembers\x18\x03 \x03(\v2\x13.hexr.fsm.v1.MemberR\amembers\"X\n" +
+	"\x06KeySet\x12$\n" +
+	"\x04keys\x18\x01 \x03(\v2\x10.hexr.fsm.v1.KeyR\x04keys\x12(\n" +
+	"\x04uses\x18\x02 \x03(\v2\x14.hexr.fsm.v1.KeyUsesR\x04uses\"\x1f\n" +
+	"\tRewrapped\x12\x12\n" +
+	"\x04done\x18\x01 \x01(\rR\x04done\"&\n" +
 	"\bBlockSet\x12\x1a\n" +
 	"\bsubjects\x18\x01 \x03(\tR\bsubjects\"9\n" +
 	"\x05Swept\x12\x1c\n" +
@@ -2224,7 +2839,7 @@ func file_fsm_fsmpb_ops_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_ops_proto_rawDescData
 }
 
-var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 41)
+var file_fsm_fsmpb_ops_proto_msgTypes = make([]protoimpl.MessageInfo, 52)
 var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*Bootstrap)(nil),       // 0: hexr.fsm.v1.Bootstrap
 	(*Get)(nil),             // 1: hexr.fsm.v1.Get
@@ -2243,47 +2858,70 @@ var file_fsm_fsmpb_ops_proto_goTypes = []any{
 	(*TokenRevoke)(nil),     // 14: hexr.fsm.v1.TokenRevoke
 	(*Join)(nil),            // 15: hexr.fsm.v1.Join
 	(*KeyRelease)(nil),      // 16: hexr.fsm.v1.KeyRelease
-	(*MemberPromote)(nil),   // 17: hexr.fsm.v1.MemberPromote
-	(*MemberRemove)(nil),    // 18: hexr.fsm.v1.MemberRemove
-	(*MemberTransfer)(nil),  // 19: hexr.fsm.v1.MemberTransfer
-	(*MemberLeave)(nil),     // 20: hexr.fsm.v1.MemberLeave
-	(*MemberAnnounce)(nil),  // 21: hexr.fsm.v1.MemberAnnounce
-	(*SettingsGet)(nil),     // 22: hexr.fsm.v1.SettingsGet
-	(*SettingsSet)(nil),     // 23: hexr.fsm.v1.SettingsSet
-	(*Block)(nil),           // 24: hexr.fsm.v1.Block
-	(*Unblock)(nil),         // 25: hexr.fsm.v1.Unblock
-	(*BlockList)(nil),       // 26: hexr.fsm.v1.BlockList
-	(*Sweep)(nil),           // 27: hexr.fsm.v1.Sweep
-	(*ThrottleSummary)(nil), // 28: hexr.fsm.v1.ThrottleSummary
-	(*Secret)(nil),          // 29: hexr.fsm.v1.Secret
-	(*Written)(nil),         // 30: hexr.fsm.v1.Written
-	(*VersionList)(nil),     // 31: hexr.fsm.v1.VersionList
-	(*VersionInfo)(nil),     // 32: hexr.fsm.v1.VersionInfo
-	(*ListGrant)(nil),       // 33: hexr.fsm.v1.ListGrant
-	(*AuditGrant)(nil),      // 34: hexr.fsm.v1.AuditGrant
-	(*TokenSet)(nil),        // 35: hexr.fsm.v1.TokenSet
-	(*JoinGrant)(nil),       // 36: hexr.fsm.v1.JoinGrant
-	(*BlockSet)(nil),        // 37: hexr.fsm.v1.BlockSet
-	(*Swept)(nil),           // 38: hexr.fsm.v1.Swept
-	nil,                     // 39: hexr.fsm.v1.Put.LabelsEntry
-	nil,                     // 40: hexr.fsm.v1.Secret.LabelsEntry
-	(*Settings)(nil),        // 41: hexr.fsm.v1.Settings
-	(*Member)(nil),          // 42: hexr.fsm.v1.Member
-	(*Token)(nil),           // 43: hexr.fsm.v1.Token
+	(*KeyAdd)(nil),          // 17: hexr.fsm.v1.KeyAdd
+	(*KeyDurable)(nil),      // 18: hexr.fsm.v1.KeyDurable
+	(*KeyReport)(nil),       // 19: hexr.fsm.v1.KeyReport
+	(*KeyActivate)(nil),     // 20: hexr.fsm.v1.KeyActivate
+	(*KeyRewrap)(nil),       // 21: hexr.fsm.v1.KeyRewrap
+	(*Rewrap)(nil),          // 22: hexr.fsm.v1.Rewrap
+	(*KeyUse)(nil),          // 23: hexr.fsm.v1.KeyUse
+	(*KeysGet)(nil),         // 24: hexr.fsm.v1.KeysGet
+	(*AuditCheckpoint)(nil), // 25: hexr.fsm.v1.AuditCheckpoint
+	(*MemberPromote)(nil),   // 26: hexr.fsm.v1.MemberPromote
+	(*MemberRemove)(nil),    // 27: hexr.fsm.v1.MemberRemove
+	(*MemberTransfer)(nil),  // 28: hexr.fsm.v1.MemberTransfer
+	(*MemberLeave)(nil),     // 29: hexr.fsm.v1.MemberLeave
+	(*MemberAnnounce)(nil),  // 30: hexr.fsm.v1.MemberAnnounce
+	(*SettingsGet)(nil),     // 31: hexr.fsm.v1.SettingsGet
+	(*SettingsSet)(nil),     // 32: hexr.fsm.v1.SettingsSet
+	(*Block)(nil),           // 33: hexr.fsm.v1.Block
+	(*Unblock)(nil),         // 34: hexr.fsm.v1.Unblock
+	(*BlockList)(nil),       // 35: hexr.fsm.v1.BlockList
+	(*Sweep)(nil),           // 36: hexr.fsm.v1.Sweep
+	(*ThrottleSummary)(nil), // 37: hexr.fsm.v1.ThrottleSummary
+	(*Secret)(nil),          // 38: hexr.fsm.v1.Secret
+	(*Written)(nil),         // 39: hexr.fsm.v1.Written
+	(*VersionList)(nil),     // 40: hexr.fsm.v1.VersionList
+	(*VersionInfo)(nil),     // 41: hexr.fsm.v1.VersionInfo
+	(*ListGrant)(nil),       // 42: hexr.fsm.v1.ListGrant
+	(*AuditGrant)(nil),      // 43: hexr.fsm.v1.AuditGrant
+	(*TokenSet)(nil),        // 44: hexr.fsm.v1.TokenSet
+	(*JoinGrant)(nil),       // 45: hexr.fsm.v1.JoinGrant
+	(*KeySet)(nil),          // 46: hexr.fsm.v1.KeySet
+	(*Rewrapped)(nil),       // 47: hexr.fsm.v1.Rewrapped
+	(*BlockSet)(nil),        // 48: hexr.fsm.v1.BlockSet
+	(*Swept)(nil),           // 49: hexr.fsm.v1.Swept
+	nil,                     // 50: hexr.fsm.v1.Put.LabelsEntry
+	nil,                     // 51: hexr.fsm.v1.Secret.LabelsEntry
+	(*Settings)(nil),        // 52: hexr.fsm.v1.Settings
+	(*Member)(nil),          // 53: hexr.fsm.v1.Member
+	(Key_Kind)(0),           // 54: hexr.fsm.v1.Key.Kind
+	(*Token)(nil),           // 55: hexr.fsm.v1.Token
+	(*Key)(nil),             // 56: hexr.fsm.v1.Key
+	(*KeyUses)(nil),         // 57: hexr.fsm.v1.KeyUses
 }
 var file_fsm_fsmpb_ops_proto_depIdxs = []int32{
-	41, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
-	42, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
-	39, // 2: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
-	40, // 3: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
-	32, // 4: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
-	43, // 5: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
-	42, // 6: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
-	7,  // [7:7] is the sub-list for method output_type
-	7,  // [7:7] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	52, // 0: hexr.fsm.v1.Bootstrap.settings:type_name -> hexr.fsm.v1.Settings
+	53, // 1: hexr.fsm.v1.Bootstrap.member:type_name -> hexr.fsm.v1.Member
+	19, // 2: hexr.fsm.v1.Bootstrap.keys:type_name -> hexr.fsm.v1.KeyReport
+	50, // 3: hexr.fsm.v1.Put.labels:type_name -> hexr.fsm.v1.Put.LabelsEntry
+	54, // 4: hexr.fsm.v1.KeyRelease.kind:type_name -> hexr.fsm.v1.Key.Kind
+	54, // 5: hexr.fsm.v1.KeyAdd.kind:type_name -> hexr.fsm.v1.Key.Kind
+	19, // 6: hexr.fsm.v1.KeyDurable.keys:type_name -> hexr.fsm.v1.KeyReport
+	54, // 7: hexr.fsm.v1.KeyReport.kind:type_name -> hexr.fsm.v1.Key.Kind
+	54, // 8: hexr.fsm.v1.KeyActivate.kind:type_name -> hexr.fsm.v1.Key.Kind
+	22, // 9: hexr.fsm.v1.KeyRewrap.items:type_name -> hexr.fsm.v1.Rewrap
+	51, // 10: hexr.fsm.v1.Secret.labels:type_name -> hexr.fsm.v1.Secret.LabelsEntry
+	41, // 11: hexr.fsm.v1.VersionList.versions:type_name -> hexr.fsm.v1.VersionInfo
+	55, // 12: hexr.fsm.v1.TokenSet.tokens:type_name -> hexr.fsm.v1.Token
+	53, // 13: hexr.fsm.v1.JoinGrant.members:type_name -> hexr.fsm.v1.Member
+	56, // 14: hexr.fsm.v1.KeySet.keys:type_name -> hexr.fsm.v1.Key
+	57, // 15: hexr.fsm.v1.KeySet.uses:type_name -> hexr.fsm.v1.KeyUses
+	16, // [16:16] is the sub-list for method output_type
+	16, // [16:16] is the sub-list for method input_type
+	16, // [16:16] is the sub-list for extension type_name
+	16, // [16:16] is the sub-list for extension extendee
+	0,  // [0:16] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_ops_proto_init() }
@@ -2299,7 +2937,7 @@ func file_fsm_fsmpb_ops_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_ops_proto_rawDesc), len(file_fsm_fsmpb_ops_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   41,
+			NumMessages:   52,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -75,6 +75,113 @@ func (Expiry_Kind) EnumDescriptor() ([]byte, []int) {
 	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{16, 0}
 }
 
+type Key_Kind int32
+
+const (
+	Key_KIND_UNSPECIFIED Key_Kind = 0
+	Key_KIND_VALUE       Key_Kind = 1
+	Key_KIND_STORAGE     Key_Kind = 2
+)
+
+// Enum value maps for Key_Kind.
+var (
+	Key_Kind_name = map[int32]string{
+		0: "KIND_UNSPECIFIED",
+		1: "KIND_VALUE",
+		2: "KIND_STORAGE",
+	}
+	Key_Kind_value = map[string]int32{
+		"KIND_UNSPECIFIED": 0,
+		"KIND_VALUE":       1,
+		"KIND_STORAGE":     2,
+	}
+)
+
+func (x Key_Kind) Enum() *Key_Kind {
+	p := new(Key_Kind)
+	*p = x
+	return p
+}
+
+func (x Key_Kind) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Key_Kind) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_fsmpb_state_proto_enumTypes[1].Descriptor()
+}
+
+func (Key_Kind) Type() protoreflect.EnumType {
+	return &file_fsm_fsmpb_state_proto_enumTypes[1]
+}
+
+func (x Key_Kind) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Key_Kind.Descriptor instead.
+func (Key_Kind) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17, 0}
+}
+
+type Key_State int32
+
+const (
+	Key_STATE_UNSPECIFIED Key_State = 0
+	Key_STATE_PENDING     Key_State = 1 // it opens; not every member holds it yet
+	Key_STATE_ACTIVE      Key_State = 2 // it seals
+	Key_STATE_REPLACED    Key_State = 3 // something is still sealed with it
+	Key_STATE_RETIRED     Key_State = 4 // nothing is; kept for backups
+	Key_STATE_ABANDONED   Key_State = 5 // given up before it was active
+)
+
+// Enum value maps for Key_State.
+var (
+	Key_State_name = map[int32]string{
+		0: "STATE_UNSPECIFIED",
+		1: "STATE_PENDING",
+		2: "STATE_ACTIVE",
+		3: "STATE_REPLACED",
+		4: "STATE_RETIRED",
+		5: "STATE_ABANDONED",
+	}
+	Key_State_value = map[string]int32{
+		"STATE_UNSPECIFIED": 0,
+		"STATE_PENDING":     1,
+		"STATE_ACTIVE":      2,
+		"STATE_REPLACED":    3,
+		"STATE_RETIRED":     4,
+		"STATE_ABANDONED":   5,
+	}
+)
+
+func (x Key_State) Enum() *Key_State {
+	p := new(Key_State)
+	*p = x
+	return p
+}
+
+func (x Key_State) String() string {
+	return protoimpl.X.EnumStringOf(x.Descriptor(), protoreflect.EnumNumber(x))
+}
+
+func (Key_State) Descriptor() protoreflect.EnumDescriptor {
+	return file_fsm_fsmpb_state_proto_enumTypes[2].Descriptor()
+}
+
+func (Key_State) Type() protoreflect.EnumType {
+	return &file_fsm_fsmpb_state_proto_enumTypes[2]
+}
+
+func (x Key_State) Number() protoreflect.EnumNumber {
+	return protoreflect.EnumNumber(x)
+}
+
+// Deprecated: Use Key_State.Descriptor instead.
+func (Key_State) EnumDescriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17, 1}
+}
+
 // Meta is the one row that says where the store stands. It is written with
 // every entry, in the same batch.
 type Meta struct {
@@ -88,7 +195,8 @@ type Meta struct {
 	Size          uint64                 `protobuf:"varint,7,opt,name=size,proto3" json:"size,omitempty"`  // rows in the audit tree
 	Range         [][]byte               `protobuf:"bytes,8,rep,name=range,proto3" json:"range,omitempty"` // compact range of the tree
 	Configuration *Configuration         `protobuf:"bytes,9,opt,name=configuration,proto3" json:"configuration,omitempty"`
-	Marks         []*Mark                `protobuf:"bytes,10,rep,name=marks,proto3" json:"marks,omitempty"` // ascending by node
+	Marks         []*Mark                `protobuf:"bytes,10,rep,name=marks,proto3" json:"marks,omitempty"`                                     // ascending by node
+	ValueKeyUses  []*KeyUses             `protobuf:"bytes,11,rep,name=value_key_uses,json=valueKeyUses,proto3" json:"value_key_uses,omitempty"` // ascending by key
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -189,6 +297,13 @@ func (x *Meta) GetConfiguration() *Configuration {
 func (x *Meta) GetMarks() []*Mark {
 	if x != nil {
 		return x.Marks
+	}
+	return nil
+}
+
+func (x *Meta) GetValueKeyUses() []*KeyUses {
+	if x != nil {
+		return x.ValueKeyUses
 	}
 	return nil
 }
@@ -391,6 +506,7 @@ type Settings struct {
 	AuditRowsMax     uint64                 `protobuf:"varint,18,opt,name=audit_rows_max,json=auditRowsMax,proto3" json:"audit_rows_max,omitempty"`
 	AuditScanMax     uint64                 `protobuf:"varint,19,opt,name=audit_scan_max,json=auditScanMax,proto3" json:"audit_scan_max,omitempty"`
 	Format           uint32                 `protobuf:"varint,20,opt,name=format,proto3" json:"format,omitempty"` // highest entry format in use
+	RewrapPerSecond  uint64                 `protobuf:"varint,30,opt,name=rewrap_per_second,json=rewrapPerSecond,proto3" json:"rewrap_per_second,omitempty"`
 	unknownFields    protoimpl.UnknownFields
 	sizeCache        protoimpl.SizeCache
 }
@@ -565,14 +681,23 @@ func (x *Settings) GetFormat() uint32 {
 	return 0
 }
 
+func (x *Settings) GetRewrapPerSecond() uint64 {
+	if x != nil {
+		return x.RewrapPerSecond
+	}
+	return 0
+}
+
 type Member struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            string                 `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	Address       string                 `protobuf:"bytes,2,opt,name=address,proto3" json:"address,omitempty"`
 	AuditKey      []byte                 `protobuf:"bytes,3,opt,name=audit_key,json=auditKey,proto3" json:"audit_key,omitempty"` // Ed25519
 	JoinedAt      int64                  `protobuf:"varint,4,opt,name=joined_at,json=joinedAt,proto3" json:"joined_at,omitempty"`
-	Removed       bool                   `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`                     // never gets the keyring again
-	TokenHash     []byte                 `protobuf:"bytes,6,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"` // the token that admitted it
+	Removed       bool                   `protobuf:"varint,5,opt,name=removed,proto3" json:"removed,omitempty"`                          // never gets the keyring again
+	TokenHash     []byte                 `protobuf:"bytes,6,opt,name=token_hash,json=tokenHash,proto3" json:"token_hash,omitempty"`      // the token that admitted it
+	JoinedRow     uint64                 `protobuf:"varint,11,opt,name=joined_row,json=joinedRow,proto3" json:"joined_row,omitempty"`    // audit row of its join
+	RemovedRow    uint64                 `protobuf:"varint,12,opt,name=removed_row,json=removedRow,proto3" json:"removed_row,omitempty"` // audit row of its removal
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -647,6 +772,20 @@ func (x *Member) GetTokenHash() []byte {
 		return x.TokenHash
 	}
 	return nil
+}
+
+func (x *Member) GetJoinedRow() uint64 {
+	if x != nil {
+		return x.JoinedRow
+	}
+	return 0
+}
+
+func (x *Member) GetRemovedRow() uint64 {
+	if x != nil {
+		return x.RemovedRow
+	}
+	return 0
 }
 
 type Token struct {
@@ -835,6 +974,7 @@ type VersionMeta struct {
 	RequestId     []byte                 `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
 	Destroyed     bool                   `protobuf:"varint,6,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
 	Labels        map[string]string      `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ValueKey      uint32                 `protobuf:"fixed32,11,opt,name=value_key,json=valueKey,proto3" json:"value_key,omitempty"` // that its data key is wrapped under
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -916,6 +1056,13 @@ func (x *VersionMeta) GetLabels() map[string]string {
 		return x.Labels
 	}
 	return nil
+}
+
+func (x *VersionMeta) GetValueKey() uint32 {
+	if x != nil {
+		return x.ValueKey
+	}
+	return 0
 }
 
 // Value is a version's sealed bytes, in a row of its own.
@@ -1347,6 +1494,282 @@ func (x *Expiry) GetDeletedAt() int64 {
 	return 0
 }
 
+// Key is what the cluster knows of a key of the keyring; never the key.
+type Key struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          Key_Kind               `protobuf:"varint,1,opt,name=kind,proto3,enum=hexr.fsm.v1.Key_Kind" json:"kind,omitempty"`
+	Id            uint32                 `protobuf:"fixed32,2,opt,name=id,proto3" json:"id,omitempty"`
+	State         Key_State              `protobuf:"varint,3,opt,name=state,proto3,enum=hexr.fsm.v1.Key_State" json:"state,omitempty"`
+	CreatedAt     int64                  `protobuf:"varint,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	ActivatedAt   int64                  `protobuf:"varint,5,opt,name=activated_at,json=activatedAt,proto3" json:"activated_at,omitempty"`
+	RetiredAt     int64                  `protobuf:"varint,6,opt,name=retired_at,json=retiredAt,proto3" json:"retired_at,omitempty"`
+	Fingerprint   []byte                 `protobuf:"bytes,7,opt,name=fingerprint,proto3" json:"fingerprint,omitempty"`               // seal.Keyring.Fingerprint; empty: nobody made it yet
+	Holders       []string               `protobuf:"bytes,8,rep,name=holders,proto3" json:"holders,omitempty"`                       // members that have it durable, ascending
+	UnusedBy      []string               `protobuf:"bytes,9,rep,name=unused_by,json=unusedBy,proto3" json:"unused_by,omitempty"`     // storage keys: members that have nothing sealed with it, ascending
+	RequestId     []byte                 `protobuf:"bytes,10,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // of the rotation
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *Key) GetKind() Key_Kind {
+	if x != nil {
+		return x.Kind
+	}
+	return Key_KIND_UNSPECIFIED
+}
+
+func (x *Key) GetId() uint32 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *Key) GetState() Key_State {
+	if x != nil {
+		return x.State
+	}
+	return Key_STATE_UNSPECIFIED
+}
+
+func (x *Key) GetCreatedAt() int64 {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return 0
+}
+
+func (x *Key) GetActivatedAt() int64 {
+	if x != nil {
+		return x.ActivatedAt
+	}
+	return 0
+}
+
+func (x *Key) GetRetiredAt() int64 {
+	if x != nil {
+		return x.RetiredAt
+	}
+	return 0
+}
+
+func (x *Key) GetFingerprint() []byte {
+	if x != nil {
+		return x.Fingerprint
+	}
+	return nil
+}
+
+func (x *Key) GetHolders() []string {
+	if x != nil {
+		return x.Holders
+	}
+	return nil
+}
+
+func (x *Key) GetUnusedBy() []string {
+	if x != nil {
+		return x.UnusedBy
+	}
+	return nil
+}
+
+func (x *Key) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+type Keys struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"` // in the order in which they were added
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Keys) Reset() {
+	*x = Keys{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Keys) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Keys) ProtoMessage() {}
+
+func (x *Keys) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Keys.ProtoReflect.Descriptor instead.
+func (*Keys) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *Keys) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+// KeyUses counts the versions whose data key is wrapped under a value key.
+type KeyUses struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	Versions      uint64                 `protobuf:"varint,2,opt,name=versions,proto3" json:"versions,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyUses) Reset() {
+	*x = KeyUses{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyUses) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyUses) ProtoMessage() {}
+
+func (x *KeyUses) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyUses.ProtoReflect.Descriptor instead.
+func (*KeyUses) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *KeyUses) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *KeyUses) GetVersions() uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+// Reseal is a node's own row: how far its store is sealed anew. It describes
+// the rows beside it, also those of a checkpoint.
+type Reseal struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	KeyId         uint32                 `protobuf:"fixed32,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"` // what rows are sealed with anew
+	Cursor        []byte                 `protobuf:"bytes,2,opt,name=cursor,proto3" json:"cursor,omitempty"`              // the rows before it are done
+	Clean         uint32                 `protobuf:"fixed32,3,opt,name=clean,proto3" json:"clean,omitempty"`              // all rows are sealed with this key or a later one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Reseal) Reset() {
+	*x = Reseal{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Reseal) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Reseal) ProtoMessage() {}
+
+func (x *Reseal) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Reseal.ProtoReflect.Descriptor instead.
+func (*Reseal) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *Reseal) GetKeyId() uint32 {
+	if x != nil {
+		return x.KeyId
+	}
+	return 0
+}
+
+func (x *Reseal) GetCursor() []byte {
+	if x != nil {
+		return x.Cursor
+	}
+	return nil
+}
+
+func (x *Reseal) GetClean() uint32 {
+	if x != nil {
+		return x.Clean
+	}
+	return 0
+}
+
 type Blocked struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Subjects      []string               `protobuf:"bytes,1,rep,name=subjects,proto3" json:"subjects,omitempty"` // ascending
@@ -1356,7 +1779,7 @@ type Blocked struct {
 
 func (x *Blocked) Reset() {
 	*x = Blocked{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1368,7 +1791,7 @@ func (x *Blocked) String() string {
 func (*Blocked) ProtoMessage() {}
 
 func (x *Blocked) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1381,7 +1804,7 @@ func (x *Blocked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocked.ProtoReflect.Descriptor instead.
 func (*Blocked) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Blocked) GetSubjects() []string {
@@ -1400,7 +1823,7 @@ type Members struct {
 
 func (x *Members) Reset() {
 	*x = Members{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1412,7 +1835,7 @@ func (x *Members) String() string {
 func (*Members) ProtoMessage() {}
 
 func (x *Members) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1425,7 +1848,7 @@ func (x *Members) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Members.ProtoReflect.Descriptor instead.
 func (*Members) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Members) GetMembers() []*Member {
@@ -1444,7 +1867,7 @@ type Tokens struct {
 
 func (x *Tokens) Reset() {
 	*x = Tokens{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1456,7 +1879,7 @@ func (x *Tokens) String() string {
 func (*Tokens) ProtoMessage() {}
 
 func (x *Tokens) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1469,7 +1892,7 @@ func (x *Tokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tokens.ProtoReflect.Descriptor instead.
 func (*Tokens) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *Tokens) GetTokens() []*Token {
@@ -1490,7 +1913,7 @@ type RowBlock struct {
 
 func (x *RowBlock) Reset() {
 	*x = RowBlock{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1925,7 @@ func (x *RowBlock) String() string {
 func (*RowBlock) ProtoMessage() {}
 
 func (x *RowBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1938,7 @@ func (x *RowBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowBlock.ProtoReflect.Descriptor instead.
 func (*RowBlock) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *RowBlock) GetFirst() uint64 {
@@ -1542,7 +1965,7 @@ type Posting struct {
 
 func (x *Posting) Reset() {
 	*x = Posting{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1554,7 +1977,7 @@ func (x *Posting) String() string {
 func (*Posting) ProtoMessage() {}
 
 func (x *Posting) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1567,7 +1990,7 @@ func (x *Posting) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Posting.ProtoReflect.Descriptor instead.
 func (*Posting) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Posting) GetDeltas() []uint64 {
@@ -1587,7 +2010,7 @@ type Tile struct {
 
 func (x *Tile) Reset() {
 	*x = Tile{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1599,7 +2022,7 @@ func (x *Tile) String() string {
 func (*Tile) ProtoMessage() {}
 
 func (x *Tile) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1612,7 +2035,7 @@ func (x *Tile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tile.ProtoReflect.Descriptor instead.
 func (*Tile) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Tile) GetHashes() []byte {
@@ -1626,7 +2049,7 @@ var File_fsm_fsmpb_state_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\n" +
-	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\xb3\x02\n" +
+	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\xef\x02\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -1639,7 +2062,8 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x05range\x18\b \x03(\fR\x05range\x12@\n" +
 	"\rconfiguration\x18\t \x01(\v2\x1a.hexr.fsm.v1.ConfigurationR\rconfiguration\x12'\n" +
 	"\x05marks\x18\n" +
-	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\"D\n" +
+	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\x12:\n" +
+	"\x0evalue_key_uses\x18\v \x03(\v2\x14.hexr.fsm.v1.KeyUsesR\fvalueKeyUses\"D\n" +
 	"\x04Mark\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
@@ -1650,7 +2074,7 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x06Server\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xf7\x05\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"\xa3\x06\n" +
 	"\bSettings\x12,\n" +
 	"\x12join_without_token\x18\x01 \x01(\bR\x10joinWithoutToken\x12\x19\n" +
 	"\bjwt_svid\x18\x02 \x01(\bR\ajwtSvid\x12&\n" +
@@ -1675,7 +2099,8 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\rlist_page_max\x18\x11 \x01(\x04R\vlistPageMax\x12$\n" +
 	"\x0eaudit_rows_max\x18\x12 \x01(\x04R\fauditRowsMax\x12$\n" +
 	"\x0eaudit_scan_max\x18\x13 \x01(\x04R\fauditScanMax\x12\x16\n" +
-	"\x06format\x18\x14 \x01(\rR\x06format\"\xa5\x01\n" +
+	"\x06format\x18\x14 \x01(\rR\x06format\x12*\n" +
+	"\x11rewrap_per_second\x18\x1e \x01(\x04R\x0frewrapPerSecond\"\xe5\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1b\n" +
@@ -1683,7 +2108,11 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\tjoined_at\x18\x04 \x01(\x03R\bjoinedAt\x12\x18\n" +
 	"\aremoved\x18\x05 \x01(\bR\aremoved\x12\x1d\n" +
 	"\n" +
-	"token_hash\x18\x06 \x01(\fR\ttokenHash\"\x96\x01\n" +
+	"token_hash\x18\x06 \x01(\fR\ttokenHash\x12\x1d\n" +
+	"\n" +
+	"joined_row\x18\v \x01(\x04R\tjoinedRow\x12\x1f\n" +
+	"\vremoved_row\x18\f \x01(\x04R\n" +
+	"removedRow\"\x96\x01\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\fR\x02id\x12\x12\n" +
 	"\x04hash\x18\x02 \x01(\fR\x04hash\x12\x17\n" +
@@ -1702,7 +2131,7 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"deleted_at\x18\x05 \x01(\x03R\tdeletedAt\x12%\n" +
 	"\x0eby_provisioner\x18\x06 \x01(\bR\rbyProvisioner\x12\x1d\n" +
 	"\n" +
-	"created_at\x18\a \x01(\x03R\tcreatedAt\"\xa8\x02\n" +
+	"created_at\x18\a \x01(\x03R\tcreatedAt\"\xc5\x02\n" +
 	"\vVersionMeta\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
@@ -1712,7 +2141,8 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\n" +
 	"request_id\x18\x05 \x01(\fR\trequestId\x12\x1c\n" +
 	"\tdestroyed\x18\x06 \x01(\bR\tdestroyed\x12<\n" +
-	"\x06labels\x18\a \x03(\v2$.hexr.fsm.v1.VersionMeta.LabelsEntryR\x06labels\x1a9\n" +
+	"\x06labels\x18\a \x03(\v2$.hexr.fsm.v1.VersionMeta.LabelsEntryR\x06labels\x12\x1b\n" +
+	"\tvalue_key\x18\v \x01(\aR\bvalueKey\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1f\n" +
@@ -1748,7 +2178,43 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\fKIND_REQUEST\x10\x01\x12\x10\n" +
 	"\fKIND_DELETED\x10\x02\x12\x0e\n" +
 	"\n" +
-	"KIND_TOKEN\x10\x03\"%\n" +
+	"KIND_TOKEN\x10\x03\"\x88\x04\n" +
+	"\x03Key\x12)\n" +
+	"\x04kind\x18\x01 \x01(\x0e2\x15.hexr.fsm.v1.Key.KindR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\aR\x02id\x12,\n" +
+	"\x05state\x18\x03 \x01(\x0e2\x16.hexr.fsm.v1.Key.StateR\x05state\x12\x1d\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\x03R\tcreatedAt\x12!\n" +
+	"\factivated_at\x18\x05 \x01(\x03R\vactivatedAt\x12\x1d\n" +
+	"\n" +
+	"retired_at\x18\x06 \x01(\x03R\tretiredAt\x12 \n" +
+	"\vfingerprint\x18\a \x01(\fR\vfingerprint\x12\x18\n" +
+	"\aholders\x18\b \x03(\tR\aholders\x12\x1b\n" +
+	"\tunused_by\x18\t \x03(\tR\bunusedBy\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\n" +
+	" \x01(\fR\trequestId\">\n" +
+	"\x04Kind\x12\x14\n" +
+	"\x10KIND_UNSPECIFIED\x10\x00\x12\x0e\n" +
+	"\n" +
+	"KIND_VALUE\x10\x01\x12\x10\n" +
+	"\fKIND_STORAGE\x10\x02\"\x7f\n" +
+	"\x05State\x12\x15\n" +
+	"\x11STATE_UNSPECIFIED\x10\x00\x12\x11\n" +
+	"\rSTATE_PENDING\x10\x01\x12\x10\n" +
+	"\fSTATE_ACTIVE\x10\x02\x12\x12\n" +
+	"\x0eSTATE_REPLACED\x10\x03\x12\x11\n" +
+	"\rSTATE_RETIRED\x10\x04\x12\x13\n" +
+	"\x0fSTATE_ABANDONED\x10\x05\",\n" +
+	"\x04Keys\x12$\n" +
+	"\x04keys\x18\x01 \x03(\v2\x10.hexr.fsm.v1.KeyR\x04keys\"<\n" +
+	"\aKeyUses\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12\x1a\n" +
+	"\bversions\x18\x02 \x01(\x04R\bversions\"M\n" +
+	"\x06Reseal\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\aR\x05keyId\x12\x16\n" +
+	"\x06cursor\x18\x02 \x01(\fR\x06cursor\x12\x14\n" +
+	"\x05clean\x18\x03 \x01(\aR\x05clean\"%\n" +
 	"\aBlocked\x12\x1a\n" +
 	"\bsubjects\x18\x01 \x03(\tR\bsubjects\"8\n" +
 	"\aMembers\x12-\n" +
@@ -1775,50 +2241,60 @@ func file_fsm_fsmpb_state_proto_rawDescGZIP() []byte {
 	return file_fsm_fsmpb_state_proto_rawDescData
 }
 
-var file_fsm_fsmpb_state_proto_enumTypes = make([]protoimpl.EnumInfo, 1)
-var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_fsm_fsmpb_state_proto_enumTypes = make([]protoimpl.EnumInfo, 3)
+var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
 var file_fsm_fsmpb_state_proto_goTypes = []any{
 	(Expiry_Kind)(0),      // 0: hexr.fsm.v1.Expiry.Kind
-	(*Meta)(nil),          // 1: hexr.fsm.v1.Meta
-	(*Mark)(nil),          // 2: hexr.fsm.v1.Mark
-	(*Configuration)(nil), // 3: hexr.fsm.v1.Configuration
-	(*Server)(nil),        // 4: hexr.fsm.v1.Server
-	(*Settings)(nil),      // 5: hexr.fsm.v1.Settings
-	(*Member)(nil),        // 6: hexr.fsm.v1.Member
-	(*Token)(nil),         // 7: hexr.fsm.v1.Token
-	(*Head)(nil),          // 8: hexr.fsm.v1.Head
-	(*VersionMeta)(nil),   // 9: hexr.fsm.v1.VersionMeta
-	(*Value)(nil),         // 10: hexr.fsm.v1.Value
-	(*Siblings)(nil),      // 11: hexr.fsm.v1.Siblings
-	(*Directory)(nil),     // 12: hexr.fsm.v1.Directory
-	(*DirectoryPage)(nil), // 13: hexr.fsm.v1.DirectoryPage
-	(*Page)(nil),          // 14: hexr.fsm.v1.Page
-	(*Usage)(nil),         // 15: hexr.fsm.v1.Usage
-	(*Remembered)(nil),    // 16: hexr.fsm.v1.Remembered
-	(*Expiry)(nil),        // 17: hexr.fsm.v1.Expiry
-	(*Blocked)(nil),       // 18: hexr.fsm.v1.Blocked
-	(*Members)(nil),       // 19: hexr.fsm.v1.Members
-	(*Tokens)(nil),        // 20: hexr.fsm.v1.Tokens
-	(*RowBlock)(nil),      // 21: hexr.fsm.v1.RowBlock
-	(*Posting)(nil),       // 22: hexr.fsm.v1.Posting
-	(*Tile)(nil),          // 23: hexr.fsm.v1.Tile
-	nil,                   // 24: hexr.fsm.v1.VersionMeta.LabelsEntry
+	(Key_Kind)(0),         // 1: hexr.fsm.v1.Key.Kind
+	(Key_State)(0),        // 2: hexr.fsm.v1.Key.State
+	(*Meta)(nil),          // 3: hexr.fsm.v1.Meta
+	(*Mark)(nil),          // 4: hexr.fsm.v1.Mark
+	(*Configuration)(nil), // 5: hexr.fsm.v1.Configuration
+	(*Server)(nil),        // 6: hexr.fsm.v1.Server
+	(*Settings)(nil),      // 7: hexr.fsm.v1.Settings
+	(*Member)(nil),        // 8: hexr.fsm.v1.Member
+	(*Token)(nil),         // 9: hexr.fsm.v1.Token
+	(*Head)(nil),          // 10: hexr.fsm.v1.Head
+	(*VersionMeta)(nil),   // 11: hexr.fsm.v1.VersionMeta
+	(*Value)(nil),         // 12: hexr.fsm.v1.Value
+	(*Siblings)(nil),      // 13: hexr.fsm.v1.Siblings
+	(*Directory)(nil),     // 14: hexr.fsm.v1.Directory
+	(*DirectoryPage)(nil), // 15: hexr.fsm.v1.DirectoryPage
+	(*Page)(nil),          // 16: hexr.fsm.v1.Page
+	(*Usage)(nil),         // 17: hexr.fsm.v1.Usage
+	(*Remembered)(nil),    // 18: hexr.fsm.v1.Remembered
+	(*Expiry)(nil),        // 19: hexr.fsm.v1.Expiry
+	(*Key)(nil),           // 20: hexr.fsm.v1.Key
+	(*Keys)(nil),          // 21: hexr.fsm.v1.Keys
+	(*KeyUses)(nil),       // 22: hexr.fsm.v1.KeyUses
+	(*Reseal)(nil),        // 23: hexr.fsm.v1.Reseal
+	(*Blocked)(nil),       // 24: hexr.fsm.v1.Blocked
+	(*Members)(nil),       // 25: hexr.fsm.v1.Members
+	(*Tokens)(nil),        // 26: hexr.fsm.v1.Tokens
+	(*RowBlock)(nil),      // 27: hexr.fsm.v1.RowBlock
+	(*Posting)(nil),       // 28: hexr.fsm.v1.Posting
+	(*Tile)(nil),          // 29: hexr.fsm.v1.Tile
+	nil,                   // 30: hexr.fsm.v1.VersionMeta.LabelsEntry
 }
 var file_fsm_fsmpb_state_proto_depIdxs = []int32{
-	3,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
-	2,  // 1: hexr.fsm.v1.Meta.marks:type_name -> hexr.fsm.v1.Mark
-	4,  // 2: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
-	9,  // 3: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
-	24, // 4: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
-	13, // 5: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
-	0,  // 6: hexr.fsm.v1.Expiry.kind:type_name -> hexr.fsm.v1.Expiry.Kind
-	6,  // 7: hexr.fsm.v1.Members.members:type_name -> hexr.fsm.v1.Member
-	7,  // 8: hexr.fsm.v1.Tokens.tokens:type_name -> hexr.fsm.v1.Token
-	9,  // [9:9] is the sub-list for method output_type
-	9,  // [9:9] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	5,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
+	4,  // 1: hexr.fsm.v1.Meta.marks:type_name -> hexr.fsm.v1.Mark
+	22, // 2: hexr.fsm.v1.Meta.value_key_uses:type_name -> hexr.fsm.v1.KeyUses
+	6,  // 3: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
+	11, // 4: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
+	30, // 5: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
+	15, // 6: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
+	0,  // 7: hexr.fsm.v1.Expiry.kind:type_name -> hexr.fsm.v1.Expiry.Kind
+	1,  // 8: hexr.fsm.v1.Key.kind:type_name -> hexr.fsm.v1.Key.Kind
+	2,  // 9: hexr.fsm.v1.Key.state:type_name -> hexr.fsm.v1.Key.State
+	20, // 10: hexr.fsm.v1.Keys.keys:type_name -> hexr.fsm.v1.Key
+	8,  // 11: hexr.fsm.v1.Members.members:type_name -> hexr.fsm.v1.Member
+	9,  // 12: hexr.fsm.v1.Tokens.tokens:type_name -> hexr.fsm.v1.Token
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_fsm_fsmpb_state_proto_init() }
@@ -1831,8 +2307,8 @@ func file_fsm_fsmpb_state_proto_init() {
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_state_proto_rawDesc), len(file_fsm_fsmpb_state_proto_rawDesc)),
-			NumEnums:      1,
-			NumMessages:   24,
+			NumEnums:      3,
+			NumMessages:   28,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

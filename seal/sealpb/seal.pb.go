@@ -92,6 +92,7 @@ type Keyring struct {
 	ValueKeys     []byte                 `protobuf:"bytes,3,opt,name=value_keys,json=valueKeys,proto3" json:"value_keys,omitempty"`       // Tink keyset
 	StorageKeys   []byte                 `protobuf:"bytes,4,opt,name=storage_keys,json=storageKeys,proto3" json:"storage_keys,omitempty"` // Tink keyset
 	OpaqueKey     []byte                 `protobuf:"bytes,5,opt,name=opaque_key,json=opaqueKey,proto3" json:"opaque_key,omitempty"`       // 32 bytes
+	Candidates    []*Candidate           `protobuf:"bytes,6,rep,name=candidates,proto3" json:"candidates,omitempty"`                      // in this node's own file alone, never sent
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -161,6 +162,66 @@ func (x *Keyring) GetOpaqueKey() []byte {
 	return nil
 }
 
+func (x *Keyring) GetCandidates() []*Candidate {
+	if x != nil {
+		return x.Candidates
+	}
+	return nil
+}
+
+// Candidate is a key that this node made and the cluster has not taken yet.
+type Candidate struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Keyset        []byte                 `protobuf:"bytes,2,opt,name=keyset,proto3" json:"keyset,omitempty"` // Tink keyset of the one key
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Candidate) Reset() {
+	*x = Candidate{}
+	mi := &file_seal_sealpb_seal_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Candidate) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Candidate) ProtoMessage() {}
+
+func (x *Candidate) ProtoReflect() protoreflect.Message {
+	mi := &file_seal_sealpb_seal_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Candidate.ProtoReflect.Descriptor instead.
+func (*Candidate) Descriptor() ([]byte, []int) {
+	return file_seal_sealpb_seal_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Candidate) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Candidate) GetKeyset() []byte {
+	if x != nil {
+		return x.Keyset
+	}
+	return nil
+}
+
 // KeyringFile is the keyring on disk.
 type KeyringFile struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -174,7 +235,7 @@ type KeyringFile struct {
 
 func (x *KeyringFile) Reset() {
 	*x = KeyringFile{}
-	mi := &file_seal_sealpb_seal_proto_msgTypes[2]
+	mi := &file_seal_sealpb_seal_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -186,7 +247,7 @@ func (x *KeyringFile) String() string {
 func (*KeyringFile) ProtoMessage() {}
 
 func (x *KeyringFile) ProtoReflect() protoreflect.Message {
-	mi := &file_seal_sealpb_seal_proto_msgTypes[2]
+	mi := &file_seal_sealpb_seal_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -199,7 +260,7 @@ func (x *KeyringFile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyringFile.ProtoReflect.Descriptor instead.
 func (*KeyringFile) Descriptor() ([]byte, []int) {
-	return file_seal_sealpb_seal_proto_rawDescGZIP(), []int{2}
+	return file_seal_sealpb_seal_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *KeyringFile) GetFormat() uint32 {
@@ -241,7 +302,7 @@ const file_seal_sealpb_seal_proto_rawDesc = "" +
 	"wrappedKey\x12\x1e\n" +
 	"\n" +
 	"ciphertext\x18\x03 \x01(\fR\n" +
-	"ciphertext\"\xa1\x01\n" +
+	"ciphertext\"\xda\x01\n" +
 	"\aKeyring\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -250,7 +311,13 @@ const file_seal_sealpb_seal_proto_rawDesc = "" +
 	"value_keys\x18\x03 \x01(\fR\tvalueKeys\x12!\n" +
 	"\fstorage_keys\x18\x04 \x01(\fR\vstorageKeys\x12\x1d\n" +
 	"\n" +
-	"opaque_key\x18\x05 \x01(\fR\topaqueKey\"x\n" +
+	"opaque_key\x18\x05 \x01(\fR\topaqueKey\x127\n" +
+	"\n" +
+	"candidates\x18\x06 \x03(\v2\x17.hexr.seal.v1.CandidateR\n" +
+	"candidates\"7\n" +
+	"\tCandidate\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x16\n" +
+	"\x06keyset\x18\x02 \x01(\fR\x06keyset\"x\n" +
 	"\vKeyringFile\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -270,18 +337,20 @@ func file_seal_sealpb_seal_proto_rawDescGZIP() []byte {
 	return file_seal_sealpb_seal_proto_rawDescData
 }
 
-var file_seal_sealpb_seal_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_seal_sealpb_seal_proto_msgTypes = make([]protoimpl.MessageInfo, 4)
 var file_seal_sealpb_seal_proto_goTypes = []any{
 	(*SealedValue)(nil), // 0: hexr.seal.v1.SealedValue
 	(*Keyring)(nil),     // 1: hexr.seal.v1.Keyring
-	(*KeyringFile)(nil), // 2: hexr.seal.v1.KeyringFile
+	(*Candidate)(nil),   // 2: hexr.seal.v1.Candidate
+	(*KeyringFile)(nil), // 3: hexr.seal.v1.KeyringFile
 }
 var file_seal_sealpb_seal_proto_depIdxs = []int32{
-	0, // [0:0] is the sub-list for method output_type
-	0, // [0:0] is the sub-list for method input_type
-	0, // [0:0] is the sub-list for extension type_name
-	0, // [0:0] is the sub-list for extension extendee
-	0, // [0:0] is the sub-list for field type_name
+	2, // 0: hexr.seal.v1.Keyring.candidates:type_name -> hexr.seal.v1.Candidate
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for extension type_name
+	1, // [1:1] is the sub-list for extension extendee
+	0, // [0:1] is the sub-list for field type_name
 }
 
 func init() { file_seal_sealpb_seal_proto_init() }
@@ -295,7 +364,7 @@ func file_seal_sealpb_seal_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_seal_sealpb_seal_proto_rawDesc), len(file_seal_sealpb_seal_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   4,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -561,6 +561,7 @@ type VerifyHeader struct {
 	Size          uint64                 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
 	RaftIndex     uint64                 `protobuf:"varint,3,opt,name=raft_index,json=raftIndex,proto3" json:"raft_index,omitempty"`
 	Roots         []*NodeRoot            `protobuf:"bytes,4,rep,name=roots,proto3" json:"roots,omitempty"`
+	Members       []*MemberKey           `protobuf:"bytes,5,rep,name=members,proto3" json:"members,omitempty"` // all that there ever were
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -623,6 +624,179 @@ func (x *VerifyHeader) GetRoots() []*NodeRoot {
 	return nil
 }
 
+func (x *VerifyHeader) GetMembers() []*MemberKey {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
+// MemberKey is a member's Ed25519 key, which signs checkpoints of the sizes at
+// which the node was a member.
+type MemberKey struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	AuditKey      []byte                 `protobuf:"bytes,2,opt,name=audit_key,json=auditKey,proto3" json:"audit_key,omitempty"`
+	JoinedRow     uint64                 `protobuf:"varint,3,opt,name=joined_row,json=joinedRow,proto3" json:"joined_row,omitempty"`
+	RemovedRow    *uint64                `protobuf:"varint,4,opt,name=removed_row,json=removedRow,proto3,oneof" json:"removed_row,omitempty"` // unset: it is one
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *MemberKey) Reset() {
+	*x = MemberKey{}
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *MemberKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*MemberKey) ProtoMessage() {}
+
+func (x *MemberKey) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use MemberKey.ProtoReflect.Descriptor instead.
+func (*MemberKey) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_audit_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *MemberKey) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *MemberKey) GetAuditKey() []byte {
+	if x != nil {
+		return x.AuditKey
+	}
+	return nil
+}
+
+func (x *MemberKey) GetJoinedRow() uint64 {
+	if x != nil {
+		return x.JoinedRow
+	}
+	return 0
+}
+
+func (x *MemberKey) GetRemovedRow() uint64 {
+	if x != nil && x.RemovedRow != nil {
+		return *x.RemovedRow
+	}
+	return 0
+}
+
+type CheckpointRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointRequest) Reset() {
+	*x = CheckpointRequest{}
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointRequest) ProtoMessage() {}
+
+func (x *CheckpointRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointRequest.ProtoReflect.Descriptor instead.
+func (*CheckpointRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_audit_proto_rawDescGZIP(), []int{9}
+}
+
+type CheckpointResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Checkpoint    string                 `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"` // a signed note (C2SP tlog-checkpoint)
+	Signers       []string               `protobuf:"bytes,2,rep,name=signers,proto3" json:"signers,omitempty"`       // node IDs
+	Members       uint32                 `protobuf:"varint,3,opt,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointResponse) Reset() {
+	*x = CheckpointResponse{}
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointResponse) ProtoMessage() {}
+
+func (x *CheckpointResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointResponse.ProtoReflect.Descriptor instead.
+func (*CheckpointResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_audit_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *CheckpointResponse) GetCheckpoint() string {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return ""
+}
+
+func (x *CheckpointResponse) GetSigners() []string {
+	if x != nil {
+		return x.Signers
+	}
+	return nil
+}
+
+func (x *CheckpointResponse) GetMembers() uint32 {
+	if x != nil {
+		return x.Members
+	}
+	return 0
+}
+
 type NodeRoot struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
@@ -635,7 +809,7 @@ type NodeRoot struct {
 
 func (x *NodeRoot) Reset() {
 	*x = NodeRoot{}
-	mi := &file_api_hexr_v1_audit_proto_msgTypes[8]
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -647,7 +821,7 @@ func (x *NodeRoot) String() string {
 func (*NodeRoot) ProtoMessage() {}
 
 func (x *NodeRoot) ProtoReflect() protoreflect.Message {
-	mi := &file_api_hexr_v1_audit_proto_msgTypes[8]
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -660,7 +834,7 @@ func (x *NodeRoot) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NodeRoot.ProtoReflect.Descriptor instead.
 func (*NodeRoot) Descriptor() ([]byte, []int) {
-	return file_api_hexr_v1_audit_proto_rawDescGZIP(), []int{8}
+	return file_api_hexr_v1_audit_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *NodeRoot) GetNode() string {
@@ -701,7 +875,7 @@ type RowChunk struct {
 
 func (x *RowChunk) Reset() {
 	*x = RowChunk{}
-	mi := &file_api_hexr_v1_audit_proto_msgTypes[9]
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -713,7 +887,7 @@ func (x *RowChunk) String() string {
 func (*RowChunk) ProtoMessage() {}
 
 func (x *RowChunk) ProtoReflect() protoreflect.Message {
-	mi := &file_api_hexr_v1_audit_proto_msgTypes[9]
+	mi := &file_api_hexr_v1_audit_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -726,7 +900,7 @@ func (x *RowChunk) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowChunk.ProtoReflect.Descriptor instead.
 func (*RowChunk) Descriptor() ([]byte, []int) {
-	return file_api_hexr_v1_audit_proto_rawDescGZIP(), []int{9}
+	return file_api_hexr_v1_audit_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RowChunk) GetFirst() uint64 {
@@ -790,14 +964,30 @@ const file_api_hexr_v1_audit_proto_rawDesc = "" +
 	"\x0eVerifyResponse\x12/\n" +
 	"\x06header\x18\x01 \x01(\v2\x15.hexr.v1.VerifyHeaderH\x00R\x06header\x12'\n" +
 	"\x04rows\x18\x02 \x01(\v2\x11.hexr.v1.RowChunkH\x00R\x04rowsB\x06\n" +
-	"\x04part\"\x89\x01\n" +
+	"\x04part\"\xb7\x01\n" +
 	"\fVerifyHeader\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x1d\n" +
 	"\n" +
 	"raft_index\x18\x03 \x01(\x04R\traftIndex\x12'\n" +
-	"\x05roots\x18\x04 \x03(\v2\x11.hexr.v1.NodeRootR\x05roots\"\\\n" +
+	"\x05roots\x18\x04 \x03(\v2\x11.hexr.v1.NodeRootR\x05roots\x12,\n" +
+	"\amembers\x18\x05 \x03(\v2\x12.hexr.v1.MemberKeyR\amembers\"\x91\x01\n" +
+	"\tMemberKey\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1b\n" +
+	"\taudit_key\x18\x02 \x01(\fR\bauditKey\x12\x1d\n" +
+	"\n" +
+	"joined_row\x18\x03 \x01(\x04R\tjoinedRow\x12$\n" +
+	"\vremoved_row\x18\x04 \x01(\x04H\x00R\n" +
+	"removedRow\x88\x01\x01B\x0e\n" +
+	"\f_removed_row\"\x13\n" +
+	"\x11CheckpointRequest\"h\n" +
+	"\x12CheckpointResponse\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\tR\n" +
+	"checkpoint\x12\x18\n" +
+	"\asigners\x18\x02 \x03(\tR\asigners\x12\x18\n" +
+	"\amembers\x18\x03 \x01(\rR\amembers\"\\\n" +
 	"\bNodeRoot\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x12\n" +
 	"\x04size\x18\x02 \x01(\x04R\x04size\x12\x12\n" +
@@ -805,11 +995,13 @@ const file_api_hexr_v1_audit_proto_rawDesc = "" +
 	"\x05error\x18\x04 \x01(\tR\x05error\"4\n" +
 	"\bRowChunk\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04rows\x18\x02 \x03(\fR\x04rows2\xb3\x01\n" +
+	"\x04rows\x18\x02 \x03(\fR\x04rows2\xfa\x01\n" +
 	"\x05Audit\x126\n" +
 	"\x05Query\x12\x15.hexr.v1.QueryRequest\x1a\x16.hexr.v1.QueryResponse\x125\n" +
 	"\x04Tail\x12\x14.hexr.v1.TailRequest\x1a\x15.hexr.v1.TailResponse0\x01\x12;\n" +
-	"\x06Verify\x12\x16.hexr.v1.VerifyRequest\x1a\x17.hexr.v1.VerifyResponse0\x01B-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
+	"\x06Verify\x12\x16.hexr.v1.VerifyRequest\x1a\x17.hexr.v1.VerifyResponse0\x01\x12E\n" +
+	"\n" +
+	"Checkpoint\x12\x1a.hexr.v1.CheckpointRequest\x1a\x1b.hexr.v1.CheckpointResponseB-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
 
 var (
 	file_api_hexr_v1_audit_proto_rawDescOnce sync.Once
@@ -823,7 +1015,7 @@ func file_api_hexr_v1_audit_proto_rawDescGZIP() []byte {
 	return file_api_hexr_v1_audit_proto_rawDescData
 }
 
-var file_api_hexr_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 10)
+var file_api_hexr_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_api_hexr_v1_audit_proto_goTypes = []any{
 	(*AuditRow)(nil),              // 0: hexr.v1.AuditRow
 	(*QueryRequest)(nil),          // 1: hexr.v1.QueryRequest
@@ -833,30 +1025,36 @@ var file_api_hexr_v1_audit_proto_goTypes = []any{
 	(*VerifyRequest)(nil),         // 5: hexr.v1.VerifyRequest
 	(*VerifyResponse)(nil),        // 6: hexr.v1.VerifyResponse
 	(*VerifyHeader)(nil),          // 7: hexr.v1.VerifyHeader
-	(*NodeRoot)(nil),              // 8: hexr.v1.NodeRoot
-	(*RowChunk)(nil),              // 9: hexr.v1.RowChunk
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*MemberKey)(nil),             // 8: hexr.v1.MemberKey
+	(*CheckpointRequest)(nil),     // 9: hexr.v1.CheckpointRequest
+	(*CheckpointResponse)(nil),    // 10: hexr.v1.CheckpointResponse
+	(*NodeRoot)(nil),              // 11: hexr.v1.NodeRoot
+	(*RowChunk)(nil),              // 12: hexr.v1.RowChunk
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
 }
 var file_api_hexr_v1_audit_proto_depIdxs = []int32{
-	10, // 0: hexr.v1.AuditRow.time:type_name -> google.protobuf.Timestamp
-	10, // 1: hexr.v1.QueryRequest.since:type_name -> google.protobuf.Timestamp
-	10, // 2: hexr.v1.QueryRequest.until:type_name -> google.protobuf.Timestamp
+	13, // 0: hexr.v1.AuditRow.time:type_name -> google.protobuf.Timestamp
+	13, // 1: hexr.v1.QueryRequest.since:type_name -> google.protobuf.Timestamp
+	13, // 2: hexr.v1.QueryRequest.until:type_name -> google.protobuf.Timestamp
 	0,  // 3: hexr.v1.QueryResponse.rows:type_name -> hexr.v1.AuditRow
 	0,  // 4: hexr.v1.TailResponse.rows:type_name -> hexr.v1.AuditRow
 	7,  // 5: hexr.v1.VerifyResponse.header:type_name -> hexr.v1.VerifyHeader
-	9,  // 6: hexr.v1.VerifyResponse.rows:type_name -> hexr.v1.RowChunk
-	8,  // 7: hexr.v1.VerifyHeader.roots:type_name -> hexr.v1.NodeRoot
-	1,  // 8: hexr.v1.Audit.Query:input_type -> hexr.v1.QueryRequest
-	3,  // 9: hexr.v1.Audit.Tail:input_type -> hexr.v1.TailRequest
-	5,  // 10: hexr.v1.Audit.Verify:input_type -> hexr.v1.VerifyRequest
-	2,  // 11: hexr.v1.Audit.Query:output_type -> hexr.v1.QueryResponse
-	4,  // 12: hexr.v1.Audit.Tail:output_type -> hexr.v1.TailResponse
-	6,  // 13: hexr.v1.Audit.Verify:output_type -> hexr.v1.VerifyResponse
-	11, // [11:14] is the sub-list for method output_type
-	8,  // [8:11] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	12, // 6: hexr.v1.VerifyResponse.rows:type_name -> hexr.v1.RowChunk
+	11, // 7: hexr.v1.VerifyHeader.roots:type_name -> hexr.v1.NodeRoot
+	8,  // 8: hexr.v1.VerifyHeader.members:type_name -> hexr.v1.MemberKey
+	1,  // 9: hexr.v1.Audit.Query:input_type -> hexr.v1.QueryRequest
+	3,  // 10: hexr.v1.Audit.Tail:input_type -> hexr.v1.TailRequest
+	5,  // 11: hexr.v1.Audit.Verify:input_type -> hexr.v1.VerifyRequest
+	9,  // 12: hexr.v1.Audit.Checkpoint:input_type -> hexr.v1.CheckpointRequest
+	2,  // 13: hexr.v1.Audit.Query:output_type -> hexr.v1.QueryResponse
+	4,  // 14: hexr.v1.Audit.Tail:output_type -> hexr.v1.TailResponse
+	6,  // 15: hexr.v1.Audit.Verify:output_type -> hexr.v1.VerifyResponse
+	10, // 16: hexr.v1.Audit.Checkpoint:output_type -> hexr.v1.CheckpointResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_api_hexr_v1_audit_proto_init() }
@@ -869,13 +1067,14 @@ func file_api_hexr_v1_audit_proto_init() {
 		(*VerifyResponse_Header)(nil),
 		(*VerifyResponse_Rows)(nil),
 	}
+	file_api_hexr_v1_audit_proto_msgTypes[8].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_hexr_v1_audit_proto_rawDesc), len(file_api_hexr_v1_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   10,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -19,9 +19,10 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Audit_Query_FullMethodName  = "/hexr.v1.Audit/Query"
-	Audit_Tail_FullMethodName   = "/hexr.v1.Audit/Tail"
-	Audit_Verify_FullMethodName = "/hexr.v1.Audit/Verify"
+	Audit_Query_FullMethodName      = "/hexr.v1.Audit/Query"
+	Audit_Tail_FullMethodName       = "/hexr.v1.Audit/Tail"
+	Audit_Verify_FullMethodName     = "/hexr.v1.Audit/Verify"
+	Audit_Checkpoint_FullMethodName = "/hexr.v1.Audit/Checkpoint"
 )
 
 // AuditClient is the client API for Audit service.
@@ -37,6 +38,8 @@ type AuditClient interface {
 	// Verify streams what an auditor needs to recompute the tree: first the roots
 	// that all nodes hold at one size, then every row up to it.
 	Verify(ctx context.Context, in *VerifyRequest, opts ...grpc.CallOption) (grpc.ServerStreamingClient[VerifyResponse], error)
+	// Checkpoint is the tree of now, signed by a majority of the members.
+	Checkpoint(ctx context.Context, in *CheckpointRequest, opts ...grpc.CallOption) (*CheckpointResponse, error)
 }
 
 type auditClient struct {
@@ -95,6 +98,16 @@ func (c *auditClient) Verify(ctx context.Context, in *VerifyRequest, opts ...grp
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Audit_VerifyClient = grpc.ServerStreamingClient[VerifyResponse]
 
+func (c *auditClient) Checkpoint(ctx context.Context, in *CheckpointRequest, opts ...grpc.CallOption) (*CheckpointResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(CheckpointResponse)
+	err := c.cc.Invoke(ctx, Audit_Checkpoint_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // AuditServer is the server API for Audit service.
 // All implementations must embed UnimplementedAuditServer
 // for forward compatibility.
@@ -108,6 +121,8 @@ type AuditServer interface {
 	// Verify streams what an auditor needs to recompute the tree: first the roots
 	// that all nodes hold at one size, then every row up to it.
 	Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error
+	// Checkpoint is the tree of now, signed by a majority of the members.
+	Checkpoint(context.Context, *CheckpointRequest) (*CheckpointResponse, error)
 	mustEmbedUnimplementedAuditServer()
 }
 
@@ -126,6 +141,9 @@ func (UnimplementedAuditServer) Tail(*TailRequest, grpc.ServerStreamingServer[Ta
 }
 func (UnimplementedAuditServer) Verify(*VerifyRequest, grpc.ServerStreamingServer[VerifyResponse]) error {
 	return status.Error(codes.Unimplemented, "method Verify not implemented")
+}
+func (UnimplementedAuditServer) Checkpoint(context.Context, *CheckpointRequest) (*CheckpointResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method Checkpoint not implemented")
 }
 func (UnimplementedAuditServer) mustEmbedUnimplementedAuditServer() {}
 func (UnimplementedAuditServer) testEmbeddedByValue()               {}
@@ -188,6 +206,24 @@ func _Audit_Verify_Handler(srv interface{}, stream grpc.ServerStream) error {
 // This type alias is provided for backwards compatibility with existing code that references the prior non-generic stream type by name.
 type Audit_VerifyServer = grpc.ServerStreamingServer[VerifyResponse]
 
+func _Audit_Checkpoint_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(CheckpointRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(AuditServer).Checkpoint(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Audit_Checkpoint_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(AuditServer).Checkpoint(ctx, req.(*CheckpointRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Audit_ServiceDesc is the grpc.ServiceDesc for Audit service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -198,6 +234,10 @@ var Audit_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "Query",
 			Handler:    _Audit_Query_Handler,
+		},
+		{
+			MethodName: "Checkpoint",
+			Handler:    _Audit_Checkpoint_Handler,
 		},
 	},
 	Streams: []grpc.StreamDesc{

@@ -1352,6 +1352,374 @@ func (x *ListBlocksResponse) GetSubjects() []string {
 	return nil
 }
 
+type KeysStatusRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysStatusRequest) Reset() {
+	*x = KeysStatusRequest{}
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[26]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysStatusRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysStatusRequest) ProtoMessage() {}
+
+func (x *KeysStatusRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[26]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysStatusRequest.ProtoReflect.Descriptor instead.
+func (*KeysStatusRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_cluster_proto_rawDescGZIP(), []int{26}
+}
+
+type KeysStatusResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"` // in the order in which they were added
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeysStatusResponse) Reset() {
+	*x = KeysStatusResponse{}
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[27]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeysStatusResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeysStatusResponse) ProtoMessage() {}
+
+func (x *KeysStatusResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[27]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeysStatusResponse.ProtoReflect.Descriptor instead.
+func (*KeysStatusResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_cluster_proto_rawDescGZIP(), []int{27}
+}
+
+func (x *KeysStatusResponse) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+type Key struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`   // value, storage
+	Id            string                 `protobuf:"bytes,2,opt,name=id,proto3" json:"id,omitempty"`       // 8 hexadecimal digits
+	State         string                 `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"` // pending, active, replaced, retired, abandoned
+	CreatedAt     *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	ActivatedAt   *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=activated_at,json=activatedAt,proto3" json:"activated_at,omitempty"`
+	RetiredAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=retired_at,json=retiredAt,proto3" json:"retired_at,omitempty"`
+	HeldBy        []string               `protobuf:"bytes,7,rep,name=held_by,json=heldBy,proto3" json:"held_by,omitempty"`             // members that have it durable
+	WaitingFor    []string               `protobuf:"bytes,8,rep,name=waiting_for,json=waitingFor,proto3" json:"waiting_for,omitempty"` // pending: members that have not
+	Versions      uint64                 `protobuf:"varint,9,opt,name=versions,proto3" json:"versions,omitempty"`                      // value keys: versions of secrets that are sealed with it
+	Nodes         []*KeyUse              `protobuf:"bytes,10,rep,name=nodes,proto3" json:"nodes,omitempty"`                            // replaced storage keys: what each member has sealed with it
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Key) Reset() {
+	*x = Key{}
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[28]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Key) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Key) ProtoMessage() {}
+
+func (x *Key) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[28]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Key.ProtoReflect.Descriptor instead.
+func (*Key) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_cluster_proto_rawDescGZIP(), []int{28}
+}
+
+func (x *Key) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Key) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Key) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Key) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Key) GetActivatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActivatedAt
+	}
+	return nil
+}
+
+func (x *Key) GetRetiredAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetiredAt
+	}
+	return nil
+}
+
+func (x *Key) GetHeldBy() []string {
+	if x != nil {
+		return x.HeldBy
+	}
+	return nil
+}
+
+func (x *Key) GetWaitingFor() []string {
+	if x != nil {
+		return x.WaitingFor
+	}
+	return nil
+}
+
+func (x *Key) GetVersions() uint64 {
+	if x != nil {
+		return x.Versions
+	}
+	return 0
+}
+
+func (x *Key) GetNodes() []*KeyUse {
+	if x != nil {
+		return x.Nodes
+	}
+	return nil
+}
+
+type KeyUse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Node          string                 `protobuf:"bytes,1,opt,name=node,proto3" json:"node,omitempty"`
+	Answered      bool                   `protobuf:"varint,2,opt,name=answered,proto3" json:"answered,omitempty"` // else the counts are not known
+	Rows          uint64                 `protobuf:"varint,3,opt,name=rows,proto3" json:"rows,omitempty"`         // of its store that are still to be sealed anew, at most
+	LogEntries    uint64                 `protobuf:"varint,4,opt,name=log_entries,json=logEntries,proto3" json:"log_entries,omitempty"`
+	Snapshots     uint32                 `protobuf:"varint,5,opt,name=snapshots,proto3" json:"snapshots,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyUse) Reset() {
+	*x = KeyUse{}
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[29]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyUse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyUse) ProtoMessage() {}
+
+func (x *KeyUse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[29]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyUse.ProtoReflect.Descriptor instead.
+func (*KeyUse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_cluster_proto_rawDescGZIP(), []int{29}
+}
+
+func (x *KeyUse) GetNode() string {
+	if x != nil {
+		return x.Node
+	}
+	return ""
+}
+
+func (x *KeyUse) GetAnswered() bool {
+	if x != nil {
+		return x.Answered
+	}
+	return false
+}
+
+func (x *KeyUse) GetRows() uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return 0
+}
+
+func (x *KeyUse) GetLogEntries() uint64 {
+	if x != nil {
+		return x.LogEntries
+	}
+	return 0
+}
+
+func (x *KeyUse) GetSnapshots() uint32 {
+	if x != nil {
+		return x.Snapshots
+	}
+	return 0
+}
+
+type RotateKeysRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Kind          string                 `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysRequest) Reset() {
+	*x = RotateKeysRequest{}
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysRequest) ProtoMessage() {}
+
+func (x *RotateKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysRequest.ProtoReflect.Descriptor instead.
+func (*RotateKeysRequest) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_cluster_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *RotateKeysRequest) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *RotateKeysRequest) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
+	}
+	return nil
+}
+
+type RotateKeysResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Keys          []*Key                 `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"` // the new ones
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateKeysResponse) Reset() {
+	*x = RotateKeysResponse{}
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateKeysResponse) ProtoMessage() {}
+
+func (x *RotateKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_api_hexr_v1_cluster_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateKeysResponse.ProtoReflect.Descriptor instead.
+func (*RotateKeysResponse) Descriptor() ([]byte, []int) {
+	return file_api_hexr_v1_cluster_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *RotateKeysResponse) GetKeys() []*Key {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
 var File_api_hexr_v1_cluster_proto protoreflect.FileDescriptor
 
 const file_api_hexr_v1_cluster_proto_rawDesc = "" +
@@ -1447,7 +1815,38 @@ const file_api_hexr_v1_cluster_proto_rawDesc = "" +
 	"\x0fUnblockResponse\"\x13\n" +
 	"\x11ListBlocksRequest\"0\n" +
 	"\x12ListBlocksResponse\x12\x1a\n" +
-	"\bsubjects\x18\x01 \x03(\tR\bsubjects2\xd7\x06\n" +
+	"\bsubjects\x18\x01 \x03(\tR\bsubjects\"\x13\n" +
+	"\x11KeysStatusRequest\"6\n" +
+	"\x12KeysStatusResponse\x12 \n" +
+	"\x04keys\x18\x01 \x03(\v2\f.hexr.v1.KeyR\x04keys\"\xf1\x02\n" +
+	"\x03Key\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x0e\n" +
+	"\x02id\x18\x02 \x01(\tR\x02id\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x129\n" +
+	"\n" +
+	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12=\n" +
+	"\factivated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\vactivatedAt\x129\n" +
+	"\n" +
+	"retired_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tretiredAt\x12\x17\n" +
+	"\aheld_by\x18\a \x03(\tR\x06heldBy\x12\x1f\n" +
+	"\vwaiting_for\x18\b \x03(\tR\n" +
+	"waitingFor\x12\x1a\n" +
+	"\bversions\x18\t \x01(\x04R\bversions\x12%\n" +
+	"\x05nodes\x18\n" +
+	" \x03(\v2\x0f.hexr.v1.KeyUseR\x05nodes\"\x8b\x01\n" +
+	"\x06KeyUse\x12\x12\n" +
+	"\x04node\x18\x01 \x01(\tR\x04node\x12\x1a\n" +
+	"\banswered\x18\x02 \x01(\bR\banswered\x12\x12\n" +
+	"\x04rows\x18\x03 \x01(\x04R\x04rows\x12\x1f\n" +
+	"\vlog_entries\x18\x04 \x01(\x04R\n" +
+	"logEntries\x12\x1c\n" +
+	"\tsnapshots\x18\x05 \x01(\rR\tsnapshots\"c\n" +
+	"\x11RotateKeysRequest\x12/\n" +
+	"\x04kind\x18\x01 \x01(\tB\x1b\xbaH\x18r\x16R\x05valueR\astorageR\x04bothR\x04kind\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\fR\trequestId\"6\n" +
+	"\x12RotateKeysResponse\x12 \n" +
+	"\x04keys\x18\x01 \x03(\v2\f.hexr.v1.KeyR\x04keys2\xe5\a\n" +
 	"\aCluster\x129\n" +
 	"\x06Status\x12\x16.hexr.v1.StatusRequest\x1a\x17.hexr.v1.StatusResponse\x12<\n" +
 	"\aMembers\x12\x17.hexr.v1.MembersRequest\x1a\x18.hexr.v1.MembersResponse\x12K\n" +
@@ -1463,7 +1862,11 @@ const file_api_hexr_v1_cluster_proto_rawDesc = "" +
 	"\x05Block\x12\x15.hexr.v1.BlockRequest\x1a\x16.hexr.v1.BlockResponse\x12<\n" +
 	"\aUnblock\x12\x17.hexr.v1.UnblockRequest\x1a\x18.hexr.v1.UnblockResponse\x12E\n" +
 	"\n" +
-	"ListBlocks\x12\x1a.hexr.v1.ListBlocksRequest\x1a\x1b.hexr.v1.ListBlocksResponseB-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
+	"ListBlocks\x12\x1a.hexr.v1.ListBlocksRequest\x1a\x1b.hexr.v1.ListBlocksResponse\x12E\n" +
+	"\n" +
+	"KeysStatus\x12\x1a.hexr.v1.KeysStatusRequest\x1a\x1b.hexr.v1.KeysStatusResponse\x12E\n" +
+	"\n" +
+	"RotateKeys\x12\x1a.hexr.v1.RotateKeysRequest\x1a\x1b.hexr.v1.RotateKeysResponseB-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
 
 var (
 	file_api_hexr_v1_cluster_proto_rawDescOnce sync.Once
@@ -1477,7 +1880,7 @@ func file_api_hexr_v1_cluster_proto_rawDescGZIP() []byte {
 	return file_api_hexr_v1_cluster_proto_rawDescData
 }
 
-var file_api_hexr_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 28)
+var file_api_hexr_v1_cluster_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_api_hexr_v1_cluster_proto_goTypes = []any{
 	(*StatusRequest)(nil),              // 0: hexr.v1.StatusRequest
 	(*StatusResponse)(nil),             // 1: hexr.v1.StatusResponse
@@ -1505,50 +1908,66 @@ var file_api_hexr_v1_cluster_proto_goTypes = []any{
 	(*UnblockResponse)(nil),            // 23: hexr.v1.UnblockResponse
 	(*ListBlocksRequest)(nil),          // 24: hexr.v1.ListBlocksRequest
 	(*ListBlocksResponse)(nil),         // 25: hexr.v1.ListBlocksResponse
-	nil,                                // 26: hexr.v1.GetSettingsResponse.SettingsEntry
-	nil,                                // 27: hexr.v1.SetSettingResponse.SettingsEntry
-	(*timestamppb.Timestamp)(nil),      // 28: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),        // 29: google.protobuf.Duration
+	(*KeysStatusRequest)(nil),          // 26: hexr.v1.KeysStatusRequest
+	(*KeysStatusResponse)(nil),         // 27: hexr.v1.KeysStatusResponse
+	(*Key)(nil),                        // 28: hexr.v1.Key
+	(*KeyUse)(nil),                     // 29: hexr.v1.KeyUse
+	(*RotateKeysRequest)(nil),          // 30: hexr.v1.RotateKeysRequest
+	(*RotateKeysResponse)(nil),         // 31: hexr.v1.RotateKeysResponse
+	nil,                                // 32: hexr.v1.GetSettingsResponse.SettingsEntry
+	nil,                                // 33: hexr.v1.SetSettingResponse.SettingsEntry
+	(*timestamppb.Timestamp)(nil),      // 34: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),        // 35: google.protobuf.Duration
 }
 var file_api_hexr_v1_cluster_proto_depIdxs = []int32{
-	28, // 0: hexr.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
+	34, // 0: hexr.v1.StatusResponse.time:type_name -> google.protobuf.Timestamp
 	4,  // 1: hexr.v1.MembersResponse.members:type_name -> hexr.v1.Member
-	29, // 2: hexr.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	28, // 3: hexr.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
+	35, // 2: hexr.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	34, // 3: hexr.v1.CreateTokenResponse.expires_at:type_name -> google.protobuf.Timestamp
 	13, // 4: hexr.v1.ListTokensResponse.tokens:type_name -> hexr.v1.Token
-	28, // 5: hexr.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	28, // 6: hexr.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	26, // 7: hexr.v1.GetSettingsResponse.settings:type_name -> hexr.v1.GetSettingsResponse.SettingsEntry
-	27, // 8: hexr.v1.SetSettingResponse.settings:type_name -> hexr.v1.SetSettingResponse.SettingsEntry
-	0,  // 9: hexr.v1.Cluster.Status:input_type -> hexr.v1.StatusRequest
-	2,  // 10: hexr.v1.Cluster.Members:input_type -> hexr.v1.MembersRequest
-	5,  // 11: hexr.v1.Cluster.RemoveMember:input_type -> hexr.v1.RemoveMemberRequest
-	7,  // 12: hexr.v1.Cluster.TransferLeadership:input_type -> hexr.v1.TransferLeadershipRequest
-	9,  // 13: hexr.v1.Cluster.CreateToken:input_type -> hexr.v1.CreateTokenRequest
-	11, // 14: hexr.v1.Cluster.ListTokens:input_type -> hexr.v1.ListTokensRequest
-	14, // 15: hexr.v1.Cluster.RevokeToken:input_type -> hexr.v1.RevokeTokenRequest
-	16, // 16: hexr.v1.Cluster.GetSettings:input_type -> hexr.v1.GetSettingsRequest
-	18, // 17: hexr.v1.Cluster.SetSetting:input_type -> hexr.v1.SetSettingRequest
-	20, // 18: hexr.v1.Cluster.Block:input_type -> hexr.v1.BlockRequest
-	22, // 19: hexr.v1.Cluster.Unblock:input_type -> hexr.v1.UnblockRequest
-	24, // 20: hexr.v1.Cluster.ListBlocks:input_type -> hexr.v1.ListBlocksRequest
-	1,  // 21: hexr.v1.Cluster.Status:output_type -> hexr.v1.StatusResponse
-	3,  // 22: hexr.v1.Cluster.Members:output_type -> hexr.v1.MembersResponse
-	6,  // 23: hexr.v1.Cluster.RemoveMember:output_type -> hexr.v1.RemoveMemberResponse
-	8,  // 24: hexr.v1.Cluster.TransferLeadership:output_type -> hexr.v1.TransferLeadershipResponse
-	10, // 25: hexr.v1.Cluster.CreateToken:output_type -> hexr.v1.CreateTokenResponse
-	12, // 26: hexr.v1.Cluster.ListTokens:output_type -> hexr.v1.ListTokensResponse
-	15, // 27: hexr.v1.Cluster.RevokeToken:output_type -> hexr.v1.RevokeTokenResponse
-	17, // 28: hexr.v1.Cluster.GetSettings:output_type -> hexr.v1.GetSettingsResponse
-	19, // 29: hexr.v1.Cluster.SetSetting:output_type -> hexr.v1.SetSettingResponse
-	21, // 30: hexr.v1.Cluster.Block:output_type -> hexr.v1.BlockResponse
-	23, // 31: hexr.v1.Cluster.Unblock:output_type -> hexr.v1.UnblockResponse
-	25, // 32: hexr.v1.Cluster.ListBlocks:output_type -> hexr.v1.ListBlocksResponse
-	21, // [21:33] is the sub-list for method output_type
-	9,  // [9:21] is the sub-list for method input_type
-	9,  // [9:9] is the sub-list for extension type_name
-	9,  // [9:9] is the sub-list for extension extendee
-	0,  // [0:9] is the sub-list for field type_name
+	34, // 5: hexr.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	34, // 6: hexr.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 7: hexr.v1.GetSettingsResponse.settings:type_name -> hexr.v1.GetSettingsResponse.SettingsEntry
+	33, // 8: hexr.v1.SetSettingResponse.settings:type_name -> hexr.v1.SetSettingResponse.SettingsEntry
+	28, // 9: hexr.v1.KeysStatusResponse.keys:type_name -> hexr.v1.Key
+	34, // 10: hexr.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	34, // 11: hexr.v1.Key.activated_at:type_name -> google.protobuf.Timestamp
+	34, // 12: hexr.v1.Key.retired_at:type_name -> google.protobuf.Timestamp
+	29, // 13: hexr.v1.Key.nodes:type_name -> hexr.v1.KeyUse
+	28, // 14: hexr.v1.RotateKeysResponse.keys:type_name -> hexr.v1.Key
+	0,  // 15: hexr.v1.Cluster.Status:input_type -> hexr.v1.StatusRequest
+	2,  // 16: hexr.v1.Cluster.Members:input_type -> hexr.v1.MembersRequest
+	5,  // 17: hexr.v1.Cluster.RemoveMember:input_type -> hexr.v1.RemoveMemberRequest
+	7,  // 18: hexr.v1.Cluster.TransferLeadership:input_type -> hexr.v1.TransferLeadershipRequest
+	9,  // 19: hexr.v1.Cluster.CreateToken:input_type -> hexr.v1.CreateTokenRequest
+	11, // 20: hexr.v1.Cluster.ListTokens:input_type -> hexr.v1.ListTokensRequest
+	14, // 21: hexr.v1.Cluster.RevokeToken:input_type -> hexr.v1.RevokeTokenRequest
+	16, // 22: hexr.v1.Cluster.GetSettings:input_type -> hexr.v1.GetSettingsRequest
+	18, // 23: hexr.v1.Cluster.SetSetting:input_type -> hexr.v1.SetSettingRequest
+	20, // 24: hexr.v1.Cluster.Block:input_type -> hexr.v1.BlockRequest
+	22, // 25: hexr.v1.Cluster.Unblock:input_type -> hexr.v1.UnblockRequest
+	24, // 26: hexr.v1.Cluster.ListBlocks:input_type -> hexr.v1.ListBlocksRequest
+	26, // 27: hexr.v1.Cluster.KeysStatus:input_type -> hexr.v1.KeysStatusRequest
+	30, // 28: hexr.v1.Cluster.RotateKeys:input_type -> hexr.v1.RotateKeysRequest
+	1,  // 29: hexr.v1.Cluster.Status:output_type -> hexr.v1.StatusResponse
+	3,  // 30: hexr.v1.Cluster.Members:output_type -> hexr.v1.MembersResponse
+	6,  // 31: hexr.v1.Cluster.RemoveMember:output_type -> hexr.v1.RemoveMemberResponse
+	8,  // 32: hexr.v1.Cluster.TransferLeadership:output_type -> hexr.v1.TransferLeadershipResponse
+	10, // 33: hexr.v1.Cluster.CreateToken:output_type -> hexr.v1.CreateTokenResponse
+	12, // 34: hexr.v1.Cluster.ListTokens:output_type -> hexr.v1.ListTokensResponse
+	15, // 35: hexr.v1.Cluster.RevokeToken:output_type -> hexr.v1.RevokeTokenResponse
+	17, // 36: hexr.v1.Cluster.GetSettings:output_type -> hexr.v1.GetSettingsResponse
+	19, // 37: hexr.v1.Cluster.SetSetting:output_type -> hexr.v1.SetSettingResponse
+	21, // 38: hexr.v1.Cluster.Block:output_type -> hexr.v1.BlockResponse
+	23, // 39: hexr.v1.Cluster.Unblock:output_type -> hexr.v1.UnblockResponse
+	25, // 40: hexr.v1.Cluster.ListBlocks:output_type -> hexr.v1.ListBlocksResponse
+	27, // 41: hexr.v1.Cluster.KeysStatus:output_type -> hexr.v1.KeysStatusResponse
+	31, // 42: hexr.v1.Cluster.RotateKeys:output_type -> hexr.v1.RotateKeysResponse
+	29, // [29:43] is the sub-list for method output_type
+	15, // [15:29] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_api_hexr_v1_cluster_proto_init() }
@@ -1562,7 +1981,7 @@ func file_api_hexr_v1_cluster_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_api_hexr_v1_cluster_proto_rawDesc), len(file_api_hexr_v1_cluster_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   28,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

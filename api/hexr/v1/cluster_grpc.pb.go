@@ -31,6 +31,8 @@ const (
 	Cluster_Block_FullMethodName              = "/hexr.v1.Cluster/Block"
 	Cluster_Unblock_FullMethodName            = "/hexr.v1.Cluster/Unblock"
 	Cluster_ListBlocks_FullMethodName         = "/hexr.v1.Cluster/ListBlocks"
+	Cluster_KeysStatus_FullMethodName         = "/hexr.v1.Cluster/KeysStatus"
+	Cluster_RotateKeys_FullMethodName         = "/hexr.v1.Cluster/RotateKeys"
 )
 
 // ClusterClient is the client API for Cluster service.
@@ -51,6 +53,10 @@ type ClusterClient interface {
 	Block(ctx context.Context, in *BlockRequest, opts ...grpc.CallOption) (*BlockResponse, error)
 	Unblock(ctx context.Context, in *UnblockRequest, opts ...grpc.CallOption) (*UnblockResponse, error)
 	ListBlocks(ctx context.Context, in *ListBlocksRequest, opts ...grpc.CallOption) (*ListBlocksResponse, error)
+	// KeysStatus shows every key of the keyring, never the key.
+	KeysStatus(ctx context.Context, in *KeysStatusRequest, opts ...grpc.CallOption) (*KeysStatusResponse, error)
+	// RotateKeys begins a rotation. The rest happens by itself: KeysStatus shows it.
+	RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error)
 }
 
 type clusterClient struct {
@@ -181,6 +187,26 @@ func (c *clusterClient) ListBlocks(ctx context.Context, in *ListBlocksRequest, o
 	return out, nil
 }
 
+func (c *clusterClient) KeysStatus(ctx context.Context, in *KeysStatusRequest, opts ...grpc.CallOption) (*KeysStatusResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(KeysStatusResponse)
+	err := c.cc.Invoke(ctx, Cluster_KeysStatus_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
+func (c *clusterClient) RotateKeys(ctx context.Context, in *RotateKeysRequest, opts ...grpc.CallOption) (*RotateKeysResponse, error) {
+	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
+	out := new(RotateKeysResponse)
+	err := c.cc.Invoke(ctx, Cluster_RotateKeys_FullMethodName, in, out, cOpts...)
+	if err != nil {
+		return nil, err
+	}
+	return out, nil
+}
+
 // ClusterServer is the server API for Cluster service.
 // All implementations must embed UnimplementedClusterServer
 // for forward compatibility.
@@ -199,6 +225,10 @@ type ClusterServer interface {
 	Block(context.Context, *BlockRequest) (*BlockResponse, error)
 	Unblock(context.Context, *UnblockRequest) (*UnblockResponse, error)
 	ListBlocks(context.Context, *ListBlocksRequest) (*ListBlocksResponse, error)
+	// KeysStatus shows every key of the keyring, never the key.
+	KeysStatus(context.Context, *KeysStatusRequest) (*KeysStatusResponse, error)
+	// RotateKeys begins a rotation. The rest happens by itself: KeysStatus shows it.
+	RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error)
 	mustEmbedUnimplementedClusterServer()
 }
 
@@ -244,6 +274,12 @@ func (UnimplementedClusterServer) Unblock(context.Context, *UnblockRequest) (*Un
 }
 func (UnimplementedClusterServer) ListBlocks(context.Context, *ListBlocksRequest) (*ListBlocksResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method ListBlocks not implemented")
+}
+func (UnimplementedClusterServer) KeysStatus(context.Context, *KeysStatusRequest) (*KeysStatusResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method KeysStatus not implemented")
+}
+func (UnimplementedClusterServer) RotateKeys(context.Context, *RotateKeysRequest) (*RotateKeysResponse, error) {
+	return nil, status.Error(codes.Unimplemented, "method RotateKeys not implemented")
 }
 func (UnimplementedClusterServer) mustEmbedUnimplementedClusterServer() {}
 func (UnimplementedClusterServer) testEmbeddedByValue()                 {}
@@ -482,6 +518,42 @@ func _Cluster_ListBlocks_Handler(srv interface{}, ctx context.Context, dec func(
 	return interceptor(ctx, in, info, handler)
 }
 
+func _Cluster_KeysStatus_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(KeysStatusRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).KeysStatus(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_KeysStatus_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).KeysStatus(ctx, req.(*KeysStatusRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
+func _Cluster_RotateKeys_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
+	in := new(RotateKeysRequest)
+	if err := dec(in); err != nil {
+		return nil, err
+	}
+	if interceptor == nil {
+		return srv.(ClusterServer).RotateKeys(ctx, in)
+	}
+	info := &grpc.UnaryServerInfo{
+		Server:     srv,
+		FullMethod: Cluster_RotateKeys_FullMethodName,
+	}
+	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
+		return srv.(ClusterServer).RotateKeys(ctx, req.(*RotateKeysRequest))
+	}
+	return interceptor(ctx, in, info, handler)
+}
+
 // Cluster_ServiceDesc is the grpc.ServiceDesc for Cluster service.
 // It's only intended for direct use with grpc.RegisterService,
 // and not to be introspected or modified (even as a copy)
@@ -536,6 +608,14 @@ var Cluster_ServiceDesc = grpc.ServiceDesc{
 		{
 			MethodName: "ListBlocks",
 			Handler:    _Cluster_ListBlocks_Handler,
+		},
+		{
+			MethodName: "KeysStatus",
+			Handler:    _Cluster_KeysStatus_Handler,
+		},
+		{
+			MethodName: "RotateKeys",
+			Handler:    _Cluster_RotateKeys_Handler,
 		},
 	},
 	Streams:  []grpc.StreamDesc{},

@@ -1,0 +1,73 @@
+package fsm
+
+import (
+	"bytes"
+	"crypto/sha256"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
+)
+
+const (
+	maxRewraps    = 512
+	maxWrapped    = 256
+	recordKeySize = 32
+)
+
+// keyRewrap puts versions' data keys under the active value key. Each item is a
+// compare-and-set on the digest of the sealed value: what was written, rewrapped
+// or destroyed meanwhile is left alone. The row has the number that was done.
+func (x *access) keyRewrap(op *fsmpb.KeyRewrap) *fsmpb.Result {
+	x.detail = keyName(fsmpb.Key_KIND_VALUE, op.GetKeyId())
+	if k := x.st.key(fsmpb.Key_KIND_VALUE, op.GetKeyId()); k.GetState() != fsmpb.Key_STATE_ACTIVE {
+		return conflict()
+	}
+	done := uint32(0)
+	for _, item := range op.GetItems() {
+		if x.rewrap(op.GetKeyId(), item) {
+			done++
+		}
+	}
+	x.version = uint64(done)
+	res := granted()
+	res.Value = &fsmpb.Result_Rewrapped{Rewrapped: &fsmpb.Rewrapped{Done: done}}
+	return res
+}
+
+func (x *access) rewrap(key uint32, item *fsmpb.Rewrap) bool {
+	r := &record{key: item.GetRecord(), head: &fsmpb.Head{}}
+	if !x.t.get(tableHead, r.key, r.head) {
+		return false
+	}
+	v := r.version(item.GetVersion())
+	if v == nil || v.GetDestroyed() || !bytes.Equal(v.GetDigest(), item.GetDigest()) {
+		return false
+	}
+	var value fsmpb.Value
+	if !x.t.get(tableValue, r.valueKey(v.GetVersion()), &value) {
+		return false
+	}
+	sealed, err := seal.WithWrappedKey(value.GetSealed(), key, item.GetWrapped())
+	if err != nil {
+		return false
+	}
+	digest := sha256.Sum256(sealed)
+	x.st.use(v.GetValueKey(), -1)
+	x.st.use(key, 1)
+	v.Digest, v.ValueKey = digest[:], key
+	x.t.set(tableValue, r.valueKey(v.GetVersion()), &fsmpb.Value{Sealed: sealed})
+	x.save(r)
+	return true
+}
+
+func validRewrap(op *fsmpb.KeyRewrap) error {
+	if op.GetKeyId() == 0 || len(op.GetItems()) == 0 || len(op.GetItems()) > maxRewraps {
+		return refuse("number of versions")
+	}
+	for _, i := range op.GetItems() {
+		if len(i.GetRecord()) != recordKeySize || i.GetVersion() == 0 || len(i.GetDigest()) != digestSize || len(i.GetWrapped()) > maxWrapped {
+			return refuse("version")
+		}
+	}
+	return nil
+}

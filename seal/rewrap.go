@@ -1,0 +1,92 @@
+package seal
+
+import (
+	"fmt"
+
+	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/seal/sealpb"
+)
+
+const maxWrappedKey = 256
+
+// ValueKeyID is the value key that a sealed value's data key is wrapped under;
+// false for what is no sealed value. It does not look at the ciphertext.
+func ValueKeyID(sealed []byte) (uint32, bool) {
+	for len(sealed) > 0 {
+		num, typ, n := protowire.ConsumeTag(sealed)
+		if n < 0 {
+			return 0, false
+		}
+		sealed = sealed[n:]
+		if num == 2 && typ == protowire.BytesType {
+			wrapped, n := protowire.ConsumeBytes(sealed)
+			if n < 0 {
+				return 0, false
+			}
+			return sealedBy(wrapped)
+		}
+		if n = protowire.ConsumeFieldValue(num, typ, sealed); n < 0 {
+			return 0, false
+		}
+		sealed = sealed[n:]
+	}
+	return 0, false
+}
+
+// Rewrap returns the data key of a sealed value, wrapped under the active value
+// key. The value itself is not opened. ErrCorrupt, ErrNoKey, ErrFormat.
+func (k *Keyring) Rewrap(c ValueContext, sealed []byte) ([]byte, error) {
+	pb, err := decodeValue(sealed)
+	if err != nil {
+		return nil, err
+	}
+	keys := k.valueKeys()
+	dataKey, err := keys.open(pb.GetWrappedKey(), c.ad("hexrd data key"))
+	if err != nil {
+		return nil, err
+	}
+	defer clear(dataKey)
+	wrapped, err := keys.Encrypt(dataKey, c.ad("hexrd data key"))
+	if err != nil {
+		return nil, fmt.Errorf("rewrap value: %w", err)
+	}
+	return wrapped, nil
+}
+
+// WithWrappedKey returns the sealed value with another wrapping of its data key,
+// under that value key. The same input gives the same bytes for ever: it is part
+// of the replicated state. ErrCorrupt where it does not fit.
+func WithWrappedKey(sealed []byte, keyID uint32, wrapped []byte) ([]byte, error) {
+	if id, ok := sealedBy(wrapped); !ok || id != keyID || len(wrapped) > maxWrappedKey {
+		return nil, fmt.Errorf("%w: wrapped key", ErrCorrupt)
+	}
+	pb, err := decodeValue(sealed)
+	if err != nil {
+		return nil, err
+	}
+	return encodeValue(wrapped, pb.GetCiphertext()), nil
+}
+
+func decodeValue(sealed []byte) (*sealpb.SealedValue, error) {
+	var pb sealpb.SealedValue
+	if len(sealed) > MaxSealed || proto.Unmarshal(sealed, &pb) != nil {
+		return nil, ErrCorrupt
+	}
+	if pb.GetFormat() != valueFormat {
+		return nil, ErrFormat
+	}
+	return &pb, nil
+}
+
+// encodeValue writes sealpb.SealedValue in one fixed way.
+func encodeValue(wrapped, ciphertext []byte) []byte {
+	out := make([]byte, 0, len(wrapped)+len(ciphertext)+16)
+	out = protowire.AppendTag(out, 1, protowire.VarintType)
+	out = protowire.AppendVarint(out, valueFormat)
+	out = protowire.AppendTag(out, 2, protowire.BytesType)
+	out = protowire.AppendBytes(out, wrapped)
+	out = protowire.AppendTag(out, 3, protowire.BytesType)
+	return protowire.AppendBytes(out, ciphertext)
+}
