@@ -141,6 +141,15 @@ func answered(t *testing.T, r *bufio.Reader) *http.Response {
 	return resp
 }
 
+func answeredWhole(t *testing.T, r *bufio.Reader) {
+	t.Helper()
+	resp := answered(t, r)
+	defer func() { _ = resp.Body.Close() }()
+	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
+		t.Fatal(err)
+	}
+}
+
 // links are the ways in which a caller is connected. open returns once it is, and
 // gives what waits until it is no more, or says what was answered in place of that.
 // A new stream is a line here.
@@ -150,8 +159,7 @@ var links = []struct {
 }{
 	{"idle HTTP connection", func(t *testing.T, h *holder) func() error {
 		_, r := h.raw(t, whoami)
-		resp := answered(t, r)
-		_, _ = io.Copy(io.Discard, resp.Body)
+		answeredWhole(t, r)
 		return func() error { return closed(r) }
 	}},
 	{"HTTP request whose body is slow", func(t *testing.T, h *holder) func() error {
@@ -220,7 +228,7 @@ func closed(r io.Reader) error {
 
 func refusedStream(err error) error {
 	if err == nil || errors.Is(err, io.EOF) {
-		return fmt.Errorf("it ended with %v", err)
+		return errors.New("it was answered, or ended in good order")
 	}
 	return nil
 }
@@ -246,7 +254,7 @@ func TestConnectionsEnd(t *testing.T) {
 			operator := d.client("/hexr/operator/ann")
 			neighbour := d.holder(d.mint("/agent/acme-corp/bot/main"))
 			next, from := neighbour.raw(t, whoami)
-			_, _ = io.Copy(io.Discard, answered(t, from).Body)
+			answeredWhole(t, from)
 			svid, err := d.second.ca.Mint(spiffeid.RequireFromPath(domain, endsBot), c.ttl, false)
 			if err != nil {
 				t.Fatal(err)
@@ -292,7 +300,7 @@ func TestConnectionsEnd(t *testing.T) {
 			if _, err := io.WriteString(next, whoami); err != nil {
 				t.Errorf("the neighbour's connection: %v", err)
 			}
-			answered(t, from)
+			answeredWhole(t, from)
 		})
 	}
 }

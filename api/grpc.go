@@ -75,7 +75,7 @@ func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnarySe
 // statusOf leaves the statuses of other services (health, the nodes' own) alone.
 // One that is wrapped is no answer: it came from another node.
 func (s *Server) statusOf(err error, c *call) error {
-	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // see above
+	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return err
 	}
 	return failureOf(err).grpcError(requestIDText(c))

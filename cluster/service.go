@@ -72,7 +72,7 @@ func (s *service) same(clusterID []byte) bool {
 // answer puts a refusal into the response and leaves a status error of this
 // service as it is; one that is wrapped came from another node.
 func answer(err error) (*clusterpb.Refusal, error) {
-	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok { //nolint:errorlint // see above
+	if _, ok := err.(interface{ GRPCStatus() *status.Status }); ok {
 		return nil, err
 	}
 	return toRefusal(err), nil

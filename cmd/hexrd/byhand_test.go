@@ -143,7 +143,7 @@ func (b *byHand) health(n *handNode) (int, string) {
 	web := &http.Client{Timeout: 2 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true, TLSClientConfig: &tls.Config{MinVersion: tls.VersionTLS13, InsecureSkipVerify: true},
 	}}
-	resp, err := web.Get("https://" + n.addr + "/health") //nolint:noctx // it has a timeout
+	resp, err := web.Get("https://" + n.addr + "/health")
 	if err != nil {
 		return 0, ""
 	}
