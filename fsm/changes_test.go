@@ -62,24 +62,27 @@ func TestChangesSayWhatHappened(t *testing.T) {
 // TestChangesPageByPage: whatever is drawn, reading from any place in any steps
 // gives each change behind it once, in order, or says that some are gone.
 func TestChangesPageByPage(t *testing.T) {
-	scopes := []string{researScope, agentScope, tenantScope}
-	writers := map[string]string{researScope: researID, agentScope: mainID, tenantScope: provID}
+	b := newCluster(t)
+	b.one(operID, &fsmpb.Access{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: "changes_kept", Value: "16"}}}, ok)
+	run := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		b := newCluster(t)
-		b.one(operID, &fsmpb.Access{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: "changes_kept", Value: "16"}}}, ok)
+		run++
+		agent := "spiffe://hexr.cloud/agent/acme/bot-" + strconv.Itoa(run)
+		scopes := []string{agent + "/one", agent + "/two", agent + "/*"}
+		begun := b.index
 		var places []Place
 		perScope := map[string][]Place{}
 		for range rapid.IntRange(1, 15).Draw(rt, "entries") {
-			accesses := make([]*fsmpb.Access, rapid.IntRange(0, 6).Draw(rt, "accesses"))
+			accesses := make([]*fsmpb.Access, rapid.SampledFrom([]int{0, 1, 3, 25}).Draw(rt, "accesses"))
 			for i := range accesses {
 				scope := rapid.SampledFrom(scopes).Draw(rt, "scope")
-				accesses[i] = b.access(writers[scope], put("k", scope, "v"))
+				accesses[i] = b.access(provID, put("k", scope, "v"))
 				p := Place{b.index + 1, uint32(i + 1)}
 				places, perScope[scope] = append(places, p), append(perScope[scope], p)
 			}
 			b.do(accesses...)
 		}
-		after := PlaceAfter(rapid.Uint64Range(0, b.index).Draw(rt, "after"))
+		after := PlaceAfter(rapid.Uint64Range(begun, b.index).Draw(rt, "after"))
 		if len(places) > 0 && rapid.Bool().Draw(rt, "within") {
 			after = rapid.SampledFrom(places).Draw(rt, "place")
 		}
