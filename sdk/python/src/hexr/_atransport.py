@@ -80,13 +80,9 @@ class AsyncTransport(Shared):
         if pool is not None:
             await pool.aclose()
 
-    def before_fork(self) -> None:
-        """Connections need no rest: the child does not use them."""
-
-    def after_fork(self, *, child: bool) -> None:
-        if child:
-            self.drop()
-            self._pool = None
+    def forked(self) -> None:
+        self.drop()
+        self._pool = None
 
 
 def _running_loop() -> Any:

@@ -68,9 +68,5 @@ class Cache(Generic[L]):
             for key in [key for key in self._entries if key[0] == path]:
                 del self._entries[key]
 
-    def before_fork(self) -> None:
-        """Nothing to bring to rest."""
-
-    def after_fork(self, *, child: bool) -> None:
-        if child:
-            self._clear()
+    def forked(self) -> None:
+        self._clear()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import _fork
 from ._spiffe import Declared
 
 
@@ -27,8 +25,7 @@ class Agent:
 
 
 _current: ContextVar[Agent | None] = ContextVar("hexr_agent", default=None)
-_running: list[Agent] = []  # in all threads
-_lock = threading.Lock()
+_running: list[Agent] = []  # in all threads; appending and removing are atomic
 
 
 def current() -> Agent | None:
@@ -51,27 +48,9 @@ def entered(agent: Agent) -> Generator[None]:
     """Runs the body as that agent. A generator may leave it in another context."""
     before = _current.get()
     _current.set(agent)
-    with _lock:
-        _running.append(agent)
+    _running.append(agent)
     try:
         yield
     finally:
-        with _lock:
-            _running.remove(agent)
+        _running.remove(agent)
         _current.set(before)
-
-
-class _Forked:
-    """The child of a thread of the agent runs as it, others' agents don't run there."""
-
-    def before_fork(self) -> None:
-        """Nothing to bring to rest."""
-
-    def after_fork(self, *, child: bool) -> None:
-        global _lock
-        if child:
-            _lock = threading.Lock()
-
-
-_forked = _Forked()
-_fork.register(_forked)

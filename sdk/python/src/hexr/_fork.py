@@ -8,13 +8,10 @@ from typing import Protocol
 
 
 class Forkable(Protocol):
-    """Holds connections, keys or locks of this process."""
+    """Holds connections, keys, values or locks of this process."""
 
-    def before_fork(self) -> None:
-        """In the parent: comes to rest, within seconds."""
-
-    def after_fork(self, *, child: bool) -> None:
-        """In the parent goes on; in the child drops all that was inherited, at once."""
+    def forked(self) -> None:
+        """In a child, before it runs anything else: drops all that was inherited."""
 
 
 _objects: weakref.WeakSet[Forkable] = weakref.WeakSet()
@@ -25,16 +22,9 @@ def register(obj: Forkable) -> None:
     _objects.add(obj)
 
 
-def _before() -> None:
+def _in_child() -> None:
     for obj in list(_objects):
-        obj.before_fork()
+        obj.forked()
 
 
-def _after(child: bool) -> None:
-    for obj in list(_objects):
-        obj.after_fork(child=child)
-
-
-os.register_at_fork(
-    before=_before, after_in_parent=lambda: _after(child=False), after_in_child=lambda: _after(child=True)
-)
+os.register_at_fork(after_in_child=_in_child)

@@ -1,8 +1,8 @@
 """The SVIDs of this process, from the SPIFFE Workload API.
 
-Behind an idle Source there is no thread and no open channel: it fetches when it
-is asked and what it has is old. So a fork finds nothing to inherit, a renewal is
-seen before the SVID expires, and a changed bundle within a minute of use.
+Behind an idle Source there is no thread and no open connection: it fetches when
+it is asked and what it has is old. So a fork finds nothing to inherit, a renewal
+is seen before the SVID expires, and a changed bundle within a minute of use.
 """
 
 from __future__ import annotations
@@ -22,20 +22,21 @@ from .errors import HexrError, IdentityError
 if TYPE_CHECKING:
     import ssl
 
-    from spiffe import X509Svid
-    from spiffe.workloadapi.x509_context import X509Context
+    from ._workload import Raw
 
 TIMEOUT = 5.0  # for an SVID that can't be done without
 _MAX_AGE = 60.0  # a bundle may change without the SVID
 _RETRY = 0.1  # while nothing else can be done
 _RETRY_RENEWAL = 1.0
 
-_MISSING = (
-    "there is no SPIFFE Workload API at SPIFFE_ENDPOINT_SOCKET: is its agent (SPIRE) running, and is the socket "
-    "mounted here? On a developer's machine run the program under `hexrd dev exec TENANT/AGENT -- ...`"
-)
-_NO_SVID = "the SPIFFE Workload API has no SVID for this process: is it registered (selectors, user, container)?"
-_NO_ANSWER = "the SPIFFE Workload API did not answer within 5 s: is its agent (SPIRE) healthy?"
+_SAID = {
+    "MISSING": "there is no SPIFFE Workload API at SPIFFE_ENDPOINT_SOCKET: is its agent (SPIRE) running, and is the socket "
+    "mounted here? On a developer's machine run the program under `hexrd dev exec TENANT/AGENT -- ...`",
+    "DENIED": "the SPIFFE Workload API has no SVID for this process: is it registered (selectors, user, container)?",
+    "SILENT": "the SPIFFE Workload API did not answer within 5 s: is its agent (SPIRE) healthy?",
+    "UNUSABLE": "the SPIFFE Workload API gave an SVID or a bundle that does not load",
+    "EXPIRED": "the SPIFFE Workload API gives expired SVIDs only: are the clocks right?",
+}
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,6 @@ class Source:
         self._fetched: _Fetched | None = None
         self._known: dict[str, Svid] = {}
         self._fetching = threading.Lock()
-        self._at_rest = False
         _fork.register(self)
 
     def svid(self, declared: Declared) -> Svid:
@@ -86,15 +86,9 @@ class Source:
         """A server refused what we have, or we refused it: the next svid() fetches."""
         self._fetched = None
 
-    def before_fork(self) -> None:
-        self._at_rest = self._fetching.acquire(timeout=TIMEOUT)  # gRPC must not be in use
-
-    def after_fork(self, *, child: bool) -> None:
-        if child:
-            self._fetched, self._known = None, {}
-            self._fetching = threading.Lock()
-        elif self._at_rest:
-            self._fetching.release()
+    def forked(self) -> None:
+        self._fetched, self._known = None, {}
+        self._fetching = threading.Lock()
 
     def _keep(self, fetched: _Fetched) -> None:
         self._fetched, self._known = fetched, fetched.svids
@@ -152,21 +146,15 @@ def source() -> Source:
 def _fetch(socket: str, timeout: float, known: Mapping[str, Svid]) -> _Fetched | HexrError:
     """What did not change keeps its Svid, and with it its connections. The error is
     returned, not raised: what was raised below has keys in its frames."""
-    from spiffe import WorkloadApiClient
-    from spiffe.errors import ArgumentError, PySpiffeError
+    from ._workload import Failure, fetch
 
+    raws = fetch(socket, timeout)
+    if isinstance(raws, Failure):
+        return IdentityError(_SAID[raws.name])
     try:
-        with WorkloadApiClient(socket, default_timeout=timeout) as client:
-            context = client.fetch_x509_context()
-        return _usable([_svid(raw, context, known) for raw in context.x509_svids])
-    except ArgumentError:
-        return IdentityError(_MISSING)
-    except PySpiffeError as err:
-        status = getattr(err.__cause__, "code", None)
-        denied = status is not None and status().name == "PERMISSION_DENIED"
-        return IdentityError(_NO_SVID if denied else _NO_ANSWER)
+        return _usable([_svid(raw, known) for raw in raws])
     except (OSError, ValueError):  # ssl.SSLError is an OSError
-        return IdentityError("the SPIFFE Workload API gave an SVID or a bundle that does not load")
+        return IdentityError(_SAID["UNUSABLE"])
 
 
 def _usable(svids: list[Svid]) -> _Fetched | HexrError:
@@ -176,24 +164,23 @@ def _usable(svids: list[Svid]) -> _Fetched | HexrError:
         if svid.expires > now:
             usable[svid.spiffe_id] = svid
     if not usable:
-        return IdentityError("the SPIFFE Workload API gives expired SVIDs only: are the clocks right?")
+        return IdentityError(_SAID["EXPIRED"])
     expires = min(svid.expires for svid in usable.values())
     return _Fetched(usable, expires, time.monotonic() + min(_MAX_AGE, (expires - now) / 2))
 
 
-def _svid(raw: X509Svid, context: X509Context, known: Mapping[str, Svid]) -> Svid:
+def _svid(raw: Raw, known: Mapping[str, Svid]) -> Svid:
     from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
     from ._tls import client_context
 
-    spiffe_id = str(raw.spiffe_id)
-    bundle = context.x509_bundle_set.get_bundle_for_trust_domain(raw.spiffe_id.trust_domain)
-    chain = b"".join(cert.public_bytes(Encoding.PEM) for cert in raw.cert_chain)
-    authorities = b"".join(sorted(cert.public_bytes(Encoding.DER) for cert in (bundle.x509_authorities if bundle else ())))
+    spiffe_id = str(raw.svid.spiffe_id)
+    chain = b"".join(cert.public_bytes(Encoding.PEM) for cert in raw.svid.cert_chain)
+    authorities = b"".join(sorted(cert.public_bytes(Encoding.DER) for cert in raw.bundle.x509_authorities))
     digest = hashlib.sha256(chain + authorities).digest()
     same = known.get(spiffe_id)
     if same is not None and same.digest == digest:
         return same
-    key = raw.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    key = raw.svid.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     tls = client_context(chain, key, authorities)
-    return Svid(spiffe_id, trust_domain(spiffe_id), tls, raw.leaf.not_valid_after_utc.timestamp(), digest)
+    return Svid(spiffe_id, trust_domain(spiffe_id), tls, raw.svid.leaf.not_valid_after_utc.timestamp(), digest)

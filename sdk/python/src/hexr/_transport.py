@@ -66,13 +66,9 @@ class Transport(Shared):
     def close(self) -> None:
         self._pool.close()
 
-    def before_fork(self) -> None:
-        """Connections need no rest: the child does not use them."""
-
-    def after_fork(self, *, child: bool) -> None:
-        if child:
-            self.drop()
-            self._pool = self._new_pool()
+    def forked(self) -> None:
+        self.drop()
+        self._pool = self._new_pool()
 
 
 def _bounded(chunks: Iterable[bytes]) -> bytes:
