@@ -10,9 +10,9 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from spiffe import WorkloadApiClient
 
 from hexr._tls import _in_memory
+from hexr._workload import fetch
 from hexr.testing import DevCluster
 
 
@@ -25,8 +25,10 @@ class Server:
 
 
 def context(cluster: DevCluster, identity: str, *, highest: ssl.TLSVersion = ssl.TLSVersion.TLSv1_3) -> ssl.SSLContext:
-    with cluster.identity(identity) as env, WorkloadApiClient(env["SPIFFE_ENDPOINT_SOCKET"], 10) as client:
-        svid = client.fetch_x509_svid()
+    with cluster.identity(identity) as env:
+        raws = fetch(env["SPIFFE_ENDPOINT_SOCKET"], 30)
+    assert isinstance(raws, list)
+    svid = raws[0].svid
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.maximum_version = highest
     chain = b"".join(c.public_bytes(Encoding.PEM) for c in svid.cert_chain)

@@ -12,18 +12,17 @@ from typing import Any
 
 import grpc
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-from spiffe import WorkloadApiClient
 from spiffe._proto import workload_pb2, workload_pb2_grpc
 
+from hexr._workload import fetch
 from hexr.testing import DevCluster
 
 
 def _svid(cluster: DevCluster, identity: str) -> Any:
-    with cluster.identity(identity) as env, WorkloadApiClient(env["SPIFFE_ENDPOINT_SOCKET"], 10) as client:
-        context = client.fetch_x509_context()
-    svid = context.default_svid
-    bundle = context.x509_bundle_set.get_bundle_for_trust_domain(svid.spiffe_id.trust_domain)
-    assert bundle is not None
+    with cluster.identity(identity) as env:
+        raws = fetch(env["SPIFFE_ENDPOINT_SOCKET"], 30)
+    assert isinstance(raws, list)
+    svid, bundle = raws[0].svid, raws[0].bundle
     return workload_pb2.X509SVID(
         spiffe_id=str(svid.spiffe_id),
         x509_svid=b"".join(c.public_bytes(Encoding.DER) for c in svid.cert_chain),
