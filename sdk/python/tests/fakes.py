@@ -129,7 +129,7 @@ ANSWERS: dict[str, dict[str, Any]] = {
         "id": "msg_1",
         "type": "message",
         "role": "assistant",
-        "model": "claude-sonnet-4-5",
+        "model": "claude-test",
         "content": [{"type": "text", "text": "All is well."}],
         "stop_reason": "end_turn",
         "stop_sequence": None,

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
 from hexr._tls import _in_memory
 from hexr._workload import fetch
@@ -28,12 +27,9 @@ def context(cluster: DevCluster, identity: str, *, highest: ssl.TLSVersion = ssl
     with cluster.identity(identity) as env:
         raws = fetch(env["SPIFFE_ENDPOINT_SOCKET"], 30)
     assert isinstance(raws, list)
-    svid = raws[0].svid
     tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     tls.maximum_version = highest
-    chain = b"".join(c.public_bytes(Encoding.PEM) for c in svid.cert_chain)
-    key = svid.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    with _in_memory(chain) as cert, _in_memory(key) as private:
+    with _in_memory(raws[0].chain) as cert, _in_memory(raws[0].key) as private:
         tls.load_cert_chain(cert, private)
     return tls
 

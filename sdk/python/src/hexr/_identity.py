@@ -170,17 +170,11 @@ def _usable(svids: list[Svid]) -> _Fetched | HexrError:
 
 
 def _svid(raw: Raw, known: Mapping[str, Svid]) -> Svid:
-    from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
-
     from ._tls import client_context
 
-    spiffe_id = str(raw.svid.spiffe_id)
-    chain = b"".join(cert.public_bytes(Encoding.PEM) for cert in raw.svid.cert_chain)
-    authorities = b"".join(sorted(cert.public_bytes(Encoding.DER) for cert in raw.bundle.x509_authorities))
-    digest = hashlib.sha256(chain + authorities).digest()
-    same = known.get(spiffe_id)
+    digest = hashlib.sha256(raw.chain + raw.authorities).digest()
+    same = known.get(raw.spiffe_id)
     if same is not None and same.digest == digest:
         return same
-    key = raw.svid.private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-    tls = client_context(chain, key, authorities)
-    return Svid(spiffe_id, trust_domain(spiffe_id), tls, raw.svid.leaf.not_valid_after_utc.timestamp(), digest)
+    tls = client_context(raw.chain, raw.key, raw.authorities)
+    return Svid(raw.spiffe_id, trust_domain(raw.spiffe_id), tls, raw.expires, digest)

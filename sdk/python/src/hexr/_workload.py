@@ -1,23 +1,20 @@
 """One question to the SPIFFE Workload API: which X.509-SVIDs does this process have?
 
-It is gRPC, spoken here over httpcore's HTTP/2: grpcio's core, on which the spiffe
-package's client stands, hangs in one of some hundred forked children (docs/python.md). What
-comes back is parsed and checked by the spiffe package.
+It is gRPC, spoken here over httpcore's HTTP/2. The spiffe package is not used: it stands on
+grpcio, which hangs in one of some hundred forked children, and on a protobuf that AutoGen
+can't be installed beside (docs/decisions/0004-python-workload-api.md).
 """
 
 from __future__ import annotations
 
+import base64
 import enum
 import socket
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
 
 import httpcore
-
-if TYPE_CHECKING:
-    from spiffe import X509Bundle, X509Svid
 
 _METHOD = "http://workload/SpiffeWorkloadAPI/FetchX509SVID"
 _HEADERS = [
@@ -43,8 +40,11 @@ class Failure(enum.Enum):
 class Raw:
     """An SVID with the authorities of its trust domain."""
 
-    svid: X509Svid = field(repr=False)
-    bundle: X509Bundle = field(repr=False)
+    spiffe_id: str
+    expires: float  # Unix time
+    chain: bytes = field(repr=False)  # PEM
+    key: bytes = field(repr=False)  # PEM
+    authorities: bytes = field(repr=False)  # DER, one behind the other, sorted
 
 
 def fetch(address: str, timeout: float) -> list[Raw] | Failure:
@@ -86,20 +86,57 @@ def _ask(path: str, timeout: float) -> bytes | Failure:
 
 
 def _parse(message: bytes) -> list[Raw] | Failure:
-    from spiffe import X509Bundle, X509Svid
-    from spiffe.errors import PySpiffeError
-
     raws: list[Raw] = []
     try:
         for number, entry in _fields(message):
-            if number != 1:  # svids; the bundles of other trust domains are not ours to trust
-                continue
-            parts = dict(_fields(entry))
-            svid = X509Svid.parse_raw(parts[2], parts[3])
-            raws.append(Raw(svid, X509Bundle.parse_raw(svid.spiffe_id.trust_domain, parts[4])))
-    except (PySpiffeError, LookupError, ValueError):
+            if number == 1:  # the others are of other trust domains, which are not ours to trust
+                raws.append(_raw(dict(_fields(entry))))
+    except (LookupError, ValueError):
         return Failure.UNUSABLE
     return raws or Failure.DENIED
+
+
+def _raw(parts: dict[int, bytes]) -> Raw:
+    """ValueError where it is no X.509-SVID: its leaf has that ID, alone, and signs nothing."""
+    from cryptography import x509
+
+    spiffe_id, chain = parts[1].decode(), _certificates(parts[2])
+    leaf = x509.load_der_x509_certificate(chain[0])
+    try:
+        names = leaf.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        constraints = leaf.extensions.get_extension_for_class(x509.BasicConstraints).value
+    except x509.ExtensionNotFound:
+        raise ValueError from None
+    if names.get_values_for_type(x509.UniformResourceIdentifier) != [spiffe_id] or constraints.ca:
+        raise ValueError
+    if not spiffe_id.startswith("spiffe://"):
+        raise ValueError
+    return Raw(
+        spiffe_id,
+        leaf.not_valid_after_utc.timestamp(),
+        b"".join(_pem("CERTIFICATE", der) for der in chain),
+        _pem("PRIVATE KEY", parts[3]),
+        b"".join(sorted(_certificates(parts[4]))),
+    )
+
+
+def _certificates(joined: bytes) -> list[bytes]:
+    """DER certificates that stand one behind the other."""
+    found: list[bytes] = []
+    while joined:
+        count = joined[1] & 0x7F if joined[1] & 0x80 else 0  # bytes of a long length
+        size = 2 + count + (int.from_bytes(joined[2 : 2 + count], "big") if count else joined[1])
+        if joined[0] != 0x30 or size > len(joined):
+            raise ValueError
+        found.append(joined[:size])
+        joined = joined[size:]
+    if not found:
+        raise ValueError
+    return found
+
+
+def _pem(kind: str, der: bytes) -> bytes:
+    return b"-----BEGIN %b-----\n%b-----END %b-----\n" % (kind.encode(), base64.encodebytes(der), kind.encode())
 
 
 def _fields(message: bytes) -> Iterator[tuple[int, bytes]]:
