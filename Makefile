@@ -41,7 +41,7 @@ test-python: build ## Build the Python SDK's wheel, and test it from a clean vir
 .PHONY: check-python
 check-python: ## Run pyright and ruff on the Python SDK, in the environment of test-python
 	$(VENV)/bin/pip install -q 'pyright[nodejs]>=1.1.400,<2' 'ruff>=0.12,<1'
-	cd sdk/python && $(VENV)/bin/ruff check && $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+	cd sdk/python && $(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
 
 .PHONY: bench-python
 bench-python: ## Measure what the Python SDK costs, in the environment of test-python

@@ -2,8 +2,8 @@
 
     make bench-python
 
-Bare is http.client with a ready TLS context, one connection that is kept, and json.loads. Both
-ask (a) a node of a cluster for the same secret, and (b) a server that answers the same bytes at once,
+Bare is http.client, and httpcore, with a ready TLS context, one connection that is kept, and
+json.loads. All ask (a) a node of a cluster for the same secret, and (b) a server that answers the same bytes at once,
 where nothing but the client is left. Rounds alternate, so that the machine's moods meet both.
 """
 
@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import httpcore
 
 from hexr import VaultClient, _identity
 from hexr._spiffe import Declared
@@ -40,13 +42,24 @@ def bare(port: int) -> Callable[[], object]:
     return get
 
 
+def bare_httpcore(port: int) -> Callable[[], object]:
+    """What stands under the SDK (and under httpx), with nothing around it."""
+    pool = httpcore.ConnectionPool(ssl_context=_identity.source().svid(Declared()).tls)
+
+    def get() -> object:
+        url = f"https://127.0.0.1:{port}/v1/secrets/K"
+        return json.loads(pool.request("GET", url, headers={"Accept": "application/json"}).content)["value"]
+
+    return get
+
+
 def sdk(port: int) -> Callable[[], object]:
     client = VaultClient(f"https://127.0.0.1:{port}")
     return lambda: client.get("K")
 
 
 def compare(what: str, port: int) -> None:
-    subjects = {"bare": bare(port), "sdk": sdk(port)}
+    subjects = {"http.client": bare(port), "httpcore": bare_httpcore(port), "sdk": sdk(port)}
     times: dict[str, list[float]] = {name: [] for name in subjects}
     for round_ in range(ROUNDS + 2):
         for name, get in subjects.items():
@@ -57,9 +70,10 @@ def compare(what: str, port: int) -> None:
                     times[name].append(time.perf_counter() - began)
     for name, seconds in times.items():
         quantiles = statistics.quantiles(seconds, n=100)
-        print(f"{what:16} {name:5} median {quantiles[49] * 1e6:6.0f} us   p99 {quantiles[98] * 1e6:6.0f} us")
-    ratio = statistics.median(times["sdk"]) / statistics.median(times["bare"])
-    print(f"{what:16} sdk / bare  {ratio:.2f}")
+        print(f"{what:16} {name:11} median {quantiles[49] * 1e6:6.0f} us   p99 {quantiles[98] * 1e6:6.0f} us")
+    for name in ("http.client", "httpcore"):
+        ratio = statistics.median(times["sdk"]) / statistics.median(times[name])
+        print(f"{what:16} sdk / {name} {ratio:.2f}")
 
 
 def imports() -> None:
@@ -86,10 +100,16 @@ def main() -> None:
         with VaultClient() as vault:
             vault.put("K", "v" * 1024)
         compare("a node, 1 KiB", int(cluster.nodes()[0]["address"].rpartition(":")[2]))
-        body = json.dumps({
-            "path": "K", "value": "v" * 1024, "version": 1, "scope": "spiffe://hexr.cloud/agent/acme/bench/*",
-            "metadata": {}, "created_at": "2026-01-02T03:04:05.678Z",
-        }).encode()
+        body = json.dumps(
+            {
+                "path": "K",
+                "value": "v" * 1024,
+                "version": 1,
+                "scope": "spiffe://hexr.cloud/agent/acme/bench/*",
+                "metadata": {},
+                "created_at": "2026-01-02T03:04:05.678Z",
+            }
+        ).encode()
         answer = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n" % len(body) + body
         with tlsserver.serve(tlsserver.context(cluster, "/hexr/node/bench"), answer) as server:
             compare("at once, 1 KiB", server.port)

@@ -52,7 +52,11 @@ def provider() -> Iterator[Provider]:
         def answer(self, status: int, data: dict[str, Any], headers: dict[str, str] | None = None) -> None:
             payload = json.dumps(data).encode()
             self.send_response(status)
-            for name, value in {"Content-Type": "application/json", "Content-Length": str(len(payload)), **(headers or {})}.items():
+            for name, value in {
+                "Content-Type": "application/json",
+                "Content-Length": str(len(payload)),
+                **(headers or {}),
+            }.items():
                 self.send_header(name, value)
             self.end_headers()
             self.wfile.write(payload)
@@ -149,7 +153,15 @@ OPENAI_CHUNKS: list[dict[str, Any]] = [
 ]
 
 ANTHROPIC_EVENTS: list[dict[str, Any]] = [
-    {"type": "message_start", "message": {**ANSWERS["/messages"], "content": [], "stop_reason": None, "usage": {"input_tokens": 11, "output_tokens": 1}}},
+    {
+        "type": "message_start",
+        "message": {
+            **ANSWERS["/messages"],
+            "content": [],
+            "stop_reason": None,
+            "usage": {"input_tokens": 11, "output_tokens": 1},
+        },
+    },
     {"type": "content_block_start", "index": 0, "content_block": {"type": "text", "text": ""}},
     {"type": "content_block_delta", "index": 0, "delta": {"type": "text_delta", "text": "All is well."}},
     {"type": "content_block_stop", "index": 0},

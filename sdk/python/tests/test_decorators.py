@@ -20,6 +20,8 @@ from hexr import (
     VaultClient,
     _context,
     hexr_agent,
+)
+from hexr import (
     vault as functions,
 )
 from hexr.vault import SecretProperty, inject_secrets, secret, secrets_batch, with_vault

@@ -16,7 +16,6 @@ from hexr.testing import DevCluster
 from .workload import serve
 
 
-
 @pytest.fixture(autouse=True)
 def no_sources(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(_identity, "_sources", {})
@@ -138,8 +137,6 @@ def test_the_key_is_in_no_file(become: Callable[..., str], agent: str) -> None:
     )
     done = subprocess.run([sys.executable, "-B", "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "[] []\n"
-
-
 
 
 @pytest.mark.parametrize(

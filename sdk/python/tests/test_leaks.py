@@ -27,6 +27,8 @@ from hexr import (
     Secret,
     VaultClient,
     hexr_agent,
+)
+from hexr import (
     vault as functions,
 )
 from hexr.vault import secrets_batch
@@ -72,7 +74,15 @@ def secret(vault: VaultClient) -> Secret:
 
 def test_a_secret_in_text(secret: Secret, caplog: pytest.LogCaptureFixture) -> None:
     holder = {"a": [secret]}
-    texts = [repr(secret), str(secret), f"{secret}", f"{secret:>20}", "%s %r" % (secret, secret), repr(holder), pprint.pformat(holder)]
+    texts = [
+        repr(secret),
+        str(secret),
+        f"{secret}",
+        f"{secret:>20}",
+        "%s %r" % (secret, secret),
+        repr(holder),
+        pprint.pformat(holder),
+    ]
     logging.getLogger("x").warning("it is %s", secret)
     logging.getLogger("x").warning("it is %(a)s", holder)
     texts.append(caplog.text)
@@ -217,7 +227,10 @@ def test_showlocals(vault: VaultClient, pytester: pytest.Pytester) -> None:
     )
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--showlocals", "-p", "no:cacheprovider", "-vv", "--assert=plain"],
-        capture_output=True, text=True, cwd=pytester.path, check=False,
+        capture_output=True,
+        text=True,
+        cwd=pytester.path,
+        check=False,
     )
     assert "3 failed" in done.stdout
     assert SENTINEL not in done.stdout + done.stderr

@@ -15,7 +15,8 @@ from opentelemetry.sdk.trace import ReadableSpan, TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
-from hexr import InvalidRequestError, NotFoundError, ProviderError, hexr_llm, vault as functions
+from hexr import InvalidRequestError, NotFoundError, ProviderError, hexr_llm
+from hexr import vault as functions
 
 from .fakes import Provider, provider
 
@@ -135,7 +136,9 @@ def test_redirects_are_not_followed(keys: None, server: Provider, name: str) -> 
         assert elsewhere.requests == []
 
 
-@pytest.mark.parametrize("url", ["http://example.com/v1", "http://10.0.0.1", "ftp://127.0.0.1", "https://u:p@example.com", "x"])
+@pytest.mark.parametrize(
+    "url", ["http://example.com/v1", "http://10.0.0.1", "ftp://127.0.0.1", "https://u:p@example.com", "x"]
+)
 def test_keys_are_not_sent_in_clear(keys: None, url: str) -> None:
     with pytest.raises(InvalidRequestError, match="https"):
         hexr_llm(provider="openai", model="m", prompt="p", base_url=url)
@@ -192,7 +195,12 @@ def test_wrapped_asynchronous_clients(server: Provider, spans: Spans) -> None:
 
 def test_content_is_captured_when_asked_for_and_never_the_key(keys: None, server: Provider, spans: Spans) -> None:
     hexr_llm(
-        provider="openai", model="m", prompt=f"My key is {KEY}", system="Be brief.", base_url=server.url, capture_content=True
+        provider="openai",
+        model="m",
+        prompt=f"My key is {KEY}",
+        system="Be brief.",
+        base_url=server.url,
+        capture_content=True,
     )
     (span,) = spans()
     attributes = dict(span.attributes or {})

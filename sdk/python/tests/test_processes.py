@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from hexr import AsyncVaultClient, VaultClient, _context, _identity, hexr_agent, vault as functions
+from hexr import AsyncVaultClient, VaultClient, _context, _identity, hexr_agent
+from hexr import vault as functions
 from hexr._transport import Transport
 
 

@@ -25,11 +25,13 @@ def test_each_role_reads_its_own(cluster: DevCluster, framework: str) -> None:
     launcher = shlex.join(cluster.command("acme/crew/{role}"))
     told = subprocess.run(
         [sys.executable, ROLES, "run", "--with", launcher, "--framework", framework],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert told.returncode == 0, told.stderr
     assert told.stdout.splitlines() == [
         "researcher: results for 'the state of the art', read with a key of 17 characters; denied: CMS_TOKEN",
-        'writer: published "results for \'the state of the art\', read with a key of 17 characters" '
+        "writer: published \"results for 'the state of the art', read with a key of 17 characters\" "
         "with a token of 13 characters; denied: RESEARCH_DB_KEY",
     ]

@@ -25,7 +25,14 @@ def test_fields() -> None:
 
 @pytest.mark.parametrize(
     "message",
-    [b"\x0a", b"\x0a\x05abc", b"\x08\x01", b"\x0a" + b"\xff" * 11, field(1, b""), field(1, field(2, b"no certificate") + field(3, b"x") + field(4, b"y"))],
+    [
+        b"\x0a",
+        b"\x0a\x05abc",
+        b"\x08\x01",
+        b"\x0a" + b"\xff" * 11,
+        field(1, b""),
+        field(1, field(2, b"no certificate") + field(3, b"x") + field(4, b"y")),
+    ],
 )
 def test_nonsense_is_unusable(message: bytes) -> None:
     assert _parse(message) is Failure.UNUSABLE

@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 
-
 from hexr._tls import _in_memory
 from hexr._workload import fetch
 from hexr.testing import DevCluster

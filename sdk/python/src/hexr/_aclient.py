@@ -172,4 +172,3 @@ class AsyncVaultClient:
         self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
     ) -> None:
         await self.close()
-

@@ -287,8 +287,11 @@ def all_or_error(results: Mapping[str, Secret | HexrError]) -> dict[str, Secret]
     failed = [path for path in errors if path not in missing and path not in denied]
     kind = BatchDeniedError if denied else BatchError if failed else BatchNotFoundError
     first = next(iter(errors.values()))
-    said = [f"{word}: {', '.join(sorted(names))}" for word, names in
-            (("not found", missing), ("access denied", denied), ("failed", failed)) if names]
+    said = [
+        f"{word}: {', '.join(sorted(names))}"
+        for word, names in (("not found", missing), ("access denied", denied), ("failed", failed))
+        if names
+    ]
     return kind(
         "secrets can't be had; " + "; ".join(said),
         code=first.code,

@@ -186,9 +186,7 @@ class VaultClient:
     def __enter__(self) -> VaultClient:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None) -> None:
         self.close()
 
 

@@ -64,7 +64,10 @@ class Facts:
             self._say(getattr(delta, "text", None))
 
     def _usage(self, usage: Any) -> None:
-        for side, names in (("input", ("input_tokens", "prompt_tokens")), ("output", ("output_tokens", "completion_tokens"))):
+        for side, names in (
+            ("input", ("input_tokens", "prompt_tokens")),
+            ("output", ("output_tokens", "completion_tokens")),
+        ):
             count = _first(usage, names)
             if isinstance(count, int):
                 self.attributes[f"gen_ai.usage.{side}_tokens"] = count

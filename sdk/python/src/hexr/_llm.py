@@ -155,9 +155,7 @@ def _ask(
     try:
         trusted = _check_url(base_url)
         key = (vault or client()).get(secret)
-        return provider.ask(
-            {"api_key": key, "base_url": base_url, "timeout": timeout, "trust_env": not trusted}, *what
-        )
+        return provider.ask({"api_key": key, "base_url": base_url, "timeout": timeout, "trust_env": not trusted}, *what)
     except HexrError as err:
         return err.with_traceback(None)
     except ImportError:

@@ -47,7 +47,8 @@ class Declared:
             return True
         parts = _AGENT.fullmatch(spiffe_id)
         return parts is not None and all(
-            want in ("", part) for want, part in zip((self.tenant, self.agent, self.process), parts.groups()[1:])
+            want in ("", part)
+            for want, part in zip((self.tenant, self.agent, self.process), parts.groups()[1:], strict=True)
         )
 
     def choose(self, spiffe_ids: Iterable[str]) -> str:

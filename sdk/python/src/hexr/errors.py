@@ -17,9 +17,7 @@ class HexrError(Exception):
     ``request_id`` is the one of the audit. Empty where no server answered.
     """
 
-    def __init__(
-        self, message: str, *, code: str = "", reason: str = "", request_id: str = "", path: str = ""
-    ) -> None:
+    def __init__(self, message: str, *, code: str = "", reason: str = "", request_id: str = "", path: str = "") -> None:
         super().__init__(message)
         self.code = code
         self.reason = reason

@@ -1,12 +1,12 @@
 """A source for pydantic-settings (extra ``settings``): fields that name a secret.
 
-    class Settings(BaseSettings):
-        api_key: SecretStr = Field(json_schema_extra={"hexr": "api-keys/openai"})
-        region: str = "eu"
+class Settings(BaseSettings):
+    api_key: SecretStr = Field(json_schema_extra={"hexr": "api-keys/openai"})
+    region: str = "eu"
 
-        @classmethod
-        def settings_customise_sources(cls, settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings):
-            return init_settings, HexrSettingsSource(settings_cls), env_settings
+    @classmethod
+    def settings_customise_sources(cls, settings_cls, init_settings, env_settings, dotenv_settings, file_secret_settings):
+        return init_settings, HexrSettingsSource(settings_cls), env_settings
 """
 
 from __future__ import annotations

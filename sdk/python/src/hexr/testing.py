@@ -15,7 +15,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-_TELL = "import json, os, sys; print(json.dumps({k: os.environ.get(k, '') for k in sys.argv[1:]}), flush=True); sys.stdin.read()"
+_TELL = (
+    "import json, os, sys; print(json.dumps({k: os.environ.get(k, '') for k in sys.argv[1:]}), flush=True); sys.stdin.read()"
+)
 _VARIABLES = ("SPIFFE_ENDPOINT_SOCKET", "HEXR_ADDR", "HEXR_VAULT_URL", "HEXR_CA_FILE")
 
 
@@ -121,7 +123,5 @@ class DevCluster:
     def __enter__(self) -> DevCluster:
         return self.start()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None) -> None:
         self.stop()
