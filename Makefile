@@ -4,6 +4,9 @@ GO ?= go
 TOOLS := $(CURDIR)/bin
 SCHEMATHESIS := $(TOOLS)/schemathesis/bin/st
 EXAMPLES ?= 500
+PYTHON ?= python3
+VENV := $(TOOLS)/venv
+EXTRAS := openai,anthropic,otel,settings,pytest
 
 # Versions of the tools that the checks run; they are no dependencies of the module.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -12,7 +15,7 @@ PROTOVALIDATE := github.com/bufbuild/protovalidate@v1.2.2
 
 .PHONY: help
 help: ## List the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-10s %s\n", $$1, $$2 }'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "  %-12s %s\n", $$1, $$2 }'
 
 .PHONY: build
 build: ## Build bin/hexrd
@@ -27,6 +30,25 @@ test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
 	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race ./...
 	FUZZBUILD=plain FUZZTIME=2s ./fuzz.sh
 	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
+	$(MAKE) test-python
+
+.PHONY: test-python
+test-python: build ## Build the Python SDK's wheel, and test it from a clean virtual environment
+	rm -rf $(VENV) $(TOOLS)/wheel
+	$(PYTHON) -m venv $(VENV)
+	$(VENV)/bin/pip install -q --upgrade pip
+	$(VENV)/bin/pip wheel -q --no-deps -w $(TOOLS)/wheel ./sdk/python
+	cd sdk/python && $(VENV)/bin/pip install -q $$(ls $(TOOLS)/wheel/*.whl)[$(EXTRAS)] --group test
+	cd sdk/python && $(VENV)/bin/mypy && HEXRD_BIN=$(TOOLS)/hexrd $(VENV)/bin/python -m pytest -q
+
+.PHONY: check-python
+check-python: ## Run pyright and ruff on the Python SDK, in the environment of test-python
+	$(VENV)/bin/pip install -q 'pyright[nodejs]>=1.1.400,<2' 'ruff>=0.12,<1'
+	cd sdk/python && $(VENV)/bin/ruff check && $(VENV)/bin/ruff format --check && $(VENV)/bin/pyright --pythonpath $(VENV)/bin/python
+
+.PHONY: bench-python
+bench-python: ## Measure what the Python SDK costs, in the environment of test-python
+	HEXRD_BIN=$(TOOLS)/hexrd $(VENV)/bin/python sdk/python/bench/get.py
 
 .PHONY: vet
 vet: ## Check the code without running it

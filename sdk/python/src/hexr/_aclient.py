@@ -1,0 +1,174 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import anyio
+
+from . import _api, _config
+from ._api import Request, Version
+from ._atransport import AsyncTransport
+from ._cache import Cache
+from ._client import Paths, declare, result_or_raise
+from ._secret import Secret
+from .errors import HexrError, NotFoundError
+
+T = TypeVar("T")
+
+
+class AsyncVaultClient:
+    """VaultClient for asyncio and trio: the same arguments and methods, as coroutines.
+
+    It serves one event loop at a time. Close it, or use it as ``async with``.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        tenant: str | None = None,
+        timeout: float = 30.0,
+        *,
+        cache_ttl: float = 0.0,
+        verify_ssl: bool = True,
+    ) -> None:
+        self._declared = declare(tenant, verify_ssl)
+        self._transport = AsyncTransport(_config.addresses(base_url), self._declared, timeout)
+        self._cache = Cache(cache_ttl, anyio.Lock)
+
+    async def get(self, path: str, scope: str | None = None) -> str:
+        """The newest value, as text. It is looked for in the process's scope, the agent's and
+        the tenant's, in this order, unless ``scope`` names one."""
+        return (await self.get_secret(path, scope=scope)).reveal()
+
+    async def get_bytes(self, path: str, scope: str | None = None) -> bytes:
+        """The newest value, as bytes."""
+        return (await self.get_secret(path, scope=scope)).reveal_bytes()
+
+    async def get_json(self, path: str, scope: str | None = None) -> Any:
+        """The newest value, read as JSON."""
+        return result_or_raise(_api.from_json(await self.get_secret(path, scope=scope)))
+
+    async def get_secret(self, path: str, version: int | None = None, scope: str | None = None) -> Secret:
+        """The newest version, or one that is kept, with its metadata."""
+        request = _api.get(path, scope, version)
+        if self._cache.ttl <= 0:
+            return await self._transport.call(request)
+        key = (path, scope, version)
+        secret = self._cache.get(key)
+        if secret is None:
+            async with self._cache.flight(key):
+                secret = self._cache.get(key)
+                if secret is None:
+                    generation = self._cache.generation()
+                    secret = await self._transport.call(request)
+                    self._cache.put(key, secret, generation)
+        return secret
+
+    async def get_or_default(self, path: str, default: str, scope: str | None = None) -> str:
+        """The value, or ``default`` where there is none. Every other error is raised: a vault
+        that can't be reached is not a vault without that secret."""
+        try:
+            return await self.get(path, scope)
+        except NotFoundError:
+            return default
+
+    async def get_secrets(self, paths: Iterable[str], scope: str | None = None) -> dict[str, Secret]:
+        """Many secrets, in one round trip for each hundred; all of them, or a BatchError that
+        names those which can't be had."""
+        return result_or_raise(_api.all_or_error(await self.find_secrets(paths, scope)))
+
+    async def find_secrets(self, paths: Iterable[str], scope: str | None = None) -> dict[str, Secret | HexrError]:
+        """Many secrets, for each the secret or why it can't be had."""
+        results: dict[str, Secret | HexrError] = {}
+        for part in _api.batches(list(paths)):
+            answer = await self._transport.call(_api.batch(part, scope))
+            results.update(answer)
+        return results
+
+    async def get_many(self, paths: Iterable[str], scope: str | None = None) -> dict[str, str]:
+        """As get_secrets, the values as text."""
+        return {path: secret.reveal() for path, secret in (await self.get_secrets(paths, scope)).items()}
+
+    async def put(
+        self,
+        path: str,
+        value: str | bytes,
+        scope: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """Writes the next version and returns its number. ``scope`` is a process's name or a
+        full scope; without it every process of the agent may read the secret.
+        ``expected_version`` makes it a compare-and-set; 0 means that there is none yet.
+        ``metadata`` are labels, not secret."""
+        request = _api.put(path, value, scope, metadata, expected_version)
+        del value  # no traceback through here shows it
+        return await self.change(path, request)
+
+    async def put_json(
+        self,
+        path: str,
+        value: object,
+        scope: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        expected_version: int | None = None,
+    ) -> int:
+        """As put, with what json can write."""
+        request = _api.put_json(path, value, scope, metadata, expected_version)
+        del value
+        return await self.change(path, request)
+
+    async def delete(self, path: str, scope: str | None = None) -> None:
+        """Hides a secret. For a day (the cluster's setting) it can be undeleted."""
+        await self.change(path, _api.delete(path, scope))
+
+    async def undelete(self, path: str, scope: str | None = None) -> int:
+        """Takes a delete back, and returns the version that is the newest again."""
+        return await self.change(path, _api.undelete(path, scope))
+
+    async def list(self, prefix: str = "", scope: str | None = None) -> Paths:
+        """The paths that this process may read, sorted. Never values."""
+        found: set[str] = set()
+        token = ""
+        while True:
+            paths, token = await self._transport.call(_api.page(prefix, scope, token))
+            found.update(paths)
+            if not token:
+                return sorted(found)
+
+    async def exists(self, path: str, scope: str | None = None) -> bool:
+        """Whether a get would be answered. The value is not fetched."""
+        try:
+            return await self._transport.call(_api.describe(path, scope))
+        except NotFoundError:
+            return False
+
+    async def versions(self, path: str, scope: str | None = None) -> Sequence[Version]:
+        """The versions that are kept, ascending."""
+        return await self._transport.call(_api.versions(path, scope))
+
+    async def health(self) -> dict[str, str]:
+        """What a node says of itself: ``{"status": "ok"}``, or why not."""
+        return await self._transport.call(_api.health())
+
+    async def close(self) -> None:
+        """Closes the connections. A later call makes new ones."""
+        await self._transport.close()
+
+    async def change(self, path: str, request: Request[T] | HexrError) -> T:
+        """Sends a mutation; an error in place of it is raised. For this package alone."""
+        try:
+            return await self._transport.call(request)
+        finally:
+            self._cache.forget(path)
+
+    async def __aenter__(self) -> AsyncVaultClient:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, err: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.close()

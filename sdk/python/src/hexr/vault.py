@@ -1,0 +1,139 @@
+"""The vault: clients, functions that use the process's own client, and decorators."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from . import _api
+from ._aclient import AsyncVaultClient
+from ._api import Version
+from ._batch import secrets_batch
+from ._client import VaultClient
+from ._compat import SecretProperty, inject_secrets, secret, with_vault
+from ._default import client as get_client
+from ._secret import Secret
+from .errors import (
+    AuthenticationError,
+    PolicyDeniedError,
+    SecretNotFoundError,
+    VaultError,
+)
+
+
+def get(path: str, scope: str | None = None) -> str:
+    """VaultClient.get of the process's client."""
+    return get_client().get(path, scope)
+
+
+def get_bytes(path: str, scope: str | None = None) -> bytes:
+    """VaultClient.get_bytes of the process's client."""
+    return get_client().get_bytes(path, scope)
+
+
+def get_json(path: str, scope: str | None = None) -> Any:
+    """VaultClient.get_json of the process's client."""
+    return get_client().get_json(path, scope)
+
+
+def get_secret(path: str, version: int | None = None, scope: str | None = None) -> Secret:
+    """VaultClient.get_secret of the process's client."""
+    return get_client().get_secret(path, version, scope)
+
+
+def get_or_default(path: str, default: str, scope: str | None = None) -> str:
+    """VaultClient.get_or_default of the process's client."""
+    return get_client().get_or_default(path, default, scope)
+
+
+def get_many(paths: Iterable[str], scope: str | None = None) -> dict[str, str]:
+    """VaultClient.get_many of the process's client."""
+    return get_client().get_many(paths, scope)
+
+
+def put(
+    path: str,
+    value: str | bytes,
+    scope: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    expected_version: int | None = None,
+) -> int:
+    """VaultClient.put of the process's client."""
+    request = _api.put(path, value, scope, metadata, expected_version)
+    del value  # no traceback through here shows it
+    return get_client().change(path, request)
+
+
+def put_json(
+    path: str,
+    value: object,
+    scope: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    expected_version: int | None = None,
+) -> int:
+    """VaultClient.put_json of the process's client."""
+    request = _api.put_json(path, value, scope, metadata, expected_version)
+    del value
+    return get_client().change(path, request)
+
+
+def delete(path: str, scope: str | None = None) -> None:
+    """VaultClient.delete of the process's client."""
+    get_client().delete(path, scope)
+
+
+def undelete(path: str, scope: str | None = None) -> int:
+    """VaultClient.undelete of the process's client."""
+    return get_client().undelete(path, scope)
+
+
+def list_secrets(prefix: str = "", scope: str | None = None) -> list[str]:
+    """VaultClient.list of the process's client."""
+    return get_client().list(prefix, scope)
+
+
+def exists(path: str, scope: str | None = None) -> bool:
+    """VaultClient.exists of the process's client."""
+    return get_client().exists(path, scope)
+
+
+def versions(path: str, scope: str | None = None) -> list[Version]:
+    """VaultClient.versions of the process's client."""
+    return list(get_client().versions(path, scope))
+
+
+def health() -> dict[str, str]:
+    """VaultClient.health of the process's client."""
+    return get_client().health()
+
+
+__all__ = [
+    "AsyncVaultClient",
+    "AuthenticationError",
+    "PolicyDeniedError",
+    "Secret",
+    "SecretNotFoundError",
+    "SecretProperty",
+    "VaultClient",
+    "VaultError",
+    "Version",
+    "delete",
+    "exists",
+    "get",
+    "get_bytes",
+    "get_client",
+    "get_json",
+    "get_many",
+    "get_or_default",
+    "get_secret",
+    "health",
+    "inject_secrets",
+    "list_secrets",
+    "put",
+    "put_json",
+    "secret",
+    "secrets_batch",
+    "undelete",
+    "versions",
+    "with_vault",
+]

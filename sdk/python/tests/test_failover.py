@@ -1,0 +1,189 @@
+"""Nodes die: who reads sees no error, and what is written is written once."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+
+import pytest
+
+from hexr import AsyncVaultClient, HexrError, UnavailableError, VaultClient
+from hexr._retry import Budget, Nodes, Tries
+from hexr.testing import DevCluster
+
+ROUNDS = 3
+
+
+@pytest.fixture(scope="module")
+def shaky() -> Iterator[DevCluster]:
+    with DevCluster(nodes=3) as cluster:
+        yield cluster
+
+
+def test_readers_see_no_error_while_nodes_die(shaky: DevCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[BaseException] = []
+    reads = 0
+    done = threading.Event()
+
+    def read() -> None:
+        nonlocal reads
+        try:
+            with VaultClient() as vault:
+                while not done.is_set():
+                    assert vault.get("K") == "v"
+                    reads += 1
+        except BaseException as err:
+            errors.append(err)
+
+    async def read_async() -> None:
+        nonlocal reads
+        async with AsyncVaultClient() as vault:
+            while not done.is_set():
+                assert await vault.get("K") == "v"
+                reads += 1
+
+    def run_async() -> None:
+        try:
+            asyncio.run(read_async())
+        except BaseException as err:
+            errors.append(err)
+
+    with shaky.identity("acme/reader") as env:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        with VaultClient() as vault:
+            vault.put("K", "v")
+        threads = [threading.Thread(target=target) for target in (read, read, run_async, run_async)]
+        for thread in threads:
+            thread.start()
+        try:
+            for node in ["leader"] * ROUNDS:
+                before = reads
+                victim = shaky.kill(node)
+                while reads < before + 20 and not errors:  # they go on with a node down
+                    done.wait(0.01)
+                shaky.start_node(victim)
+        finally:
+            done.set()
+            for thread in threads:
+                thread.join()
+    assert errors == []
+    assert reads >= 20 * ROUNDS
+
+
+def test_a_hanging_node_is_left(shaky: DevCluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    with shaky.identity("acme/hanging") as env:
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        with VaultClient() as vault:
+            vault.put("K", "v")
+            victim = shaky.kill("leader", signal="STOP")
+            try:
+                assert vault.get("K") == "v"
+            finally:
+                shaky.kill(victim, signal="CONT")
+
+
+@contextmanager
+def losing_answers(node: str, lost: int) -> Iterator[tuple[int, list[int]]]:
+    """A proxy before a node, that breaks connections once an answer to a put came, so that
+    the client can't know; lost times, then it lets all through."""
+    host, _, port = node.rpartition(":")
+    listener = socket.create_server(("127.0.0.1", 0))
+    broken: list[int] = []
+    started: list[tuple[list[threading.Thread], tuple[socket.socket, socket.socket]]] = []
+
+    def pump(source: socket.socket, sink: socket.socket, sizes: list[int]) -> None:
+        with suppress(OSError):
+            while data := source.recv(65536):
+                sizes.append(len(data))
+                sink.sendall(data)
+        for sock in (source, sink):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def answers(server: socket.socket, client: socket.socket, sent: list[int]) -> None:
+        with suppress(OSError):
+            while data := server.recv(65536):
+                if sum(sent) > 20000 and len(broken) < lost:  # the put, which is larger than all before it
+                    broken.append(1)
+                    break
+                client.sendall(data)
+        for sock in (server, client):
+            with suppress(OSError):
+                sock.shutdown(socket.SHUT_RDWR)
+
+    def accept() -> None:
+        with suppress(OSError):
+            while True:
+                client, _ = listener.accept()
+                server = socket.create_connection((host, int(port)))
+                sent: list[int] = []
+                pair = [
+                    threading.Thread(target=pump, args=(client, server, sent)),
+                    threading.Thread(target=answers, args=(server, client, sent)),
+                ]
+                for one in pair:
+                    one.start()
+                started.append((pair, (client, server)))
+
+    thread = threading.Thread(target=accept, daemon=True)
+    thread.start()
+    try:
+        yield listener.getsockname()[1], broken
+    finally:
+        listener.shutdown(socket.SHUT_RDWR)
+        listener.close()
+        thread.join()
+        for pair, sockets in started:
+            for sock in sockets:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+            for one in pair:
+                one.join()
+            for sock in sockets:
+                sock.close()
+
+
+def test_a_retried_put_is_applied_once(cluster: DevCluster, become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    with losing_answers(cluster.nodes()[0]["address"], lost=3) as (port, broken):
+        with VaultClient(f"https://127.0.0.1:{port}") as vault:
+            assert vault.put("K", "x" * 30000) == 1
+        assert len(broken) == 3
+    with VaultClient() as vault:
+        assert [v.version for v in vault.versions("K")] == [1]
+
+
+def test_the_budget_makes_retries_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("hexr._retry.time.monotonic", lambda: now[0])
+    budget = Budget()
+    assert [budget.take() for _ in range(100)] == [0.0] * 100
+    waits = [budget.take() for _ in range(50)]
+    assert waits == sorted(waits)
+    assert waits[-1] == pytest.approx(1.0)
+    now[0] += 10
+    assert budget.take() == 0.0
+
+
+def test_tries_go_round_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("hexr._retry.time.monotonic", lambda: now[0])
+    tries = Tries(Nodes(3), Budget(), 30.0)
+    err = UnavailableError("no")
+    seen, pauses = [tries.node], []
+    for _ in range(8):
+        pauses.append(tries.pause(err))
+        seen.append(tries.node)
+    assert sorted(seen[:3]) == [0, 1, 2]
+    assert pauses[:2] == [0, 0]  # the others first, at once
+    assert all(0 < p <= 0.75 for p in pauses[2:])
+    now[0] += 30
+    with pytest.raises(UnavailableError):
+        tries.pause(err)
+    with pytest.raises(HexrError):
+        Tries(Nodes(3), Budget(), 30.0).pause(HexrError("final"))

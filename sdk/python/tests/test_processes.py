@@ -1,0 +1,172 @@
+"""Threads, fork and spawn."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import os
+import socket
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import pytest
+
+from hexr import AsyncVaultClient, VaultClient, _context, _identity, hexr_agent
+from hexr import vault as functions
+from hexr._transport import Transport
+
+
+def in_child(what: Callable[[], object]) -> str:
+    """What it returns in a forked child, or its error."""
+    reader, writer = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            result = repr(what())
+        except BaseException as err:
+            result = f"{type(err).__name__}: {err}"
+        os.write(writer, result.encode())
+        os._exit(0)
+    os.close(writer)
+    with os.fdopen(reader) as pipe:
+        told = pipe.read()
+    os.waitpid(child, 0)
+    return told
+
+
+def test_a_child_works_and_shares_nothing(vault: VaultClient) -> None:
+    vault.put("K", "v")
+    transport = vault._transport
+    fds = {sock.fileno() for sock in transport.sockets}
+    assert fds
+
+    def child() -> object:
+        inherited = [fd for fd in fds if os.path.exists(f"/proc/self/fd/{fd}")]
+        before = (inherited, len(transport.sockets), _identity.source().ready())
+        return before, vault.get("K"), {s.getsockname() for s in transport.sockets}
+
+    ports = {sock.getsockname() for sock in transport.sockets}
+    told = in_child(child)
+    assert told.startswith("(([], 0, False), 'v', {"), told
+    assert not any(repr(port) in told for port in ports)
+    assert vault.get("K") == "v"
+    assert {sock.getsockname() for sock in transport.sockets} == ports  # the parent's are unharmed
+
+
+def test_a_grandchild_works(vault: VaultClient) -> None:
+    vault.put("K", "v")
+    assert in_child(lambda: in_child(lambda: vault.get("K"))) == repr(repr("v"))
+
+
+def test_a_child_forgets_the_cache(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    with VaultClient(cache_ttl=600) as vault, VaultClient() as other:
+        vault.put("K", "old")
+        assert vault.get("K") == "old"
+        other.put("K", "new")
+        assert vault.get("K") == "old"
+        assert in_child(lambda: vault.get("K")) == repr("new")
+
+
+def test_forks_among_threads(vault: VaultClient) -> None:
+    """Children of a process whose other threads are in the middle of calls."""
+    vault.put("K", "v")
+    stop = threading.Event()
+    errors: list[BaseException] = []
+
+    def read() -> None:
+        while not stop.is_set():
+            try:
+                vault.get("K")
+            except BaseException as err:
+                errors.append(err)
+                return
+
+    threads = [threading.Thread(target=read) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    try:
+        assert [in_child(lambda: vault.get("K")) for _ in range(10)] == [repr("v")] * 10
+    finally:
+        stop.set()
+        for thread in threads:
+            thread.join()
+    assert errors == []
+
+
+def test_a_child_of_a_coroutine(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    functions.put("K", "v")
+
+    async def main() -> str:
+        async with AsyncVaultClient() as client:
+            assert await client.get("K") == "v"
+
+            def child() -> object:
+                return asyncio.new_event_loop().run_until_complete(client.get("K"))
+
+            loop = asyncio.get_running_loop()
+            told = await loop.run_in_executor(None, in_child, child)
+            assert await client.get("K") == "v"
+            return told
+
+    assert asyncio.run(main()) == repr("v")
+
+
+def _read(path: str) -> str:
+    return functions.get(path)
+
+
+def test_spawned_workers(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    functions.put("K", "v")
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        assert pool.map(_read, ["K"] * 4) == ["v"] * 4
+
+
+def test_forked_workers(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    functions.put("K", "v")
+    with multiprocessing.get_context("fork").Pool(2) as pool:
+        assert pool.map(_read, ["K"] * 4) == ["v"] * 4
+
+
+def test_many_threads_share_a_client(vault: VaultClient) -> None:
+    def work(number: int) -> list[str]:
+        for i in range(5):
+            vault.put(f"t/{number}", str(i))
+            assert vault.get(f"t/{number}") == str(i)
+        return vault.list(f"t/{number}")
+
+    with ThreadPoolExecutor(16) as pool:
+        assert all(f"t/{n}" in found for n, found in enumerate(pool.map(work, range(16))))
+
+
+def test_a_thread_of_an_agent_is_that_agent(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    tenant, _, name = agent.partition("/")
+
+    @hexr_agent(name=name, tenant=tenant)
+    def main() -> Any:
+        with ThreadPoolExecutor(1) as pool:
+            return pool.submit(_context.current).result()
+
+    assert main().name == name
+    assert _context.current() is None
+
+
+def test_connections_are_reused(vault: VaultClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[Any] = []
+    track = Transport.track
+
+    def count(self: Transport, sock: socket.socket) -> None:
+        made.append(sock)
+        track(self, sock)
+
+    monkeypatch.setattr(Transport, "track", count)
+    vault.put("K", "v")
+    for _ in range(20):
+        vault.get("K")
+    assert len(made) <= 2  # one TCP socket, and the same with TLS
