@@ -19,7 +19,8 @@ import (
 
 const (
 	dialTimeout = 2 * time.Second
-	maxMessage  = 16 << 20
+	maxMessage  = 16 << 20 // sent
+	maxReply    = 72 << 20 // a leader's values: node keeps its replies below that
 	maxPeers    = 64
 )
 
@@ -79,7 +80,7 @@ func (p *Peers) conn(t target) (*grpc.ClientConn, error) {
 			MinConnectTimeout: dialTimeout,
 		}),
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxMessage), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithDisableServiceConfig(),
 	)
 	if err != nil {

@@ -18,6 +18,8 @@ const (
 	rpcTimeout     = 10 * time.Second
 	retryPause     = 10 * time.Millisecond
 	maxRetries     = 100
+	// maxValues bounds the values of one reply.
+	maxValues = 64 << 20
 	// leaderWait is how long a call waits for a leader to appear.
 	leaderWait = 5 * time.Second
 )
@@ -189,7 +191,22 @@ func (n *Node) HandlePropose(ctx context.Context, from string, proposal []byte) 
 	if d.err != nil {
 		return nil, d.err
 	}
+	dropValues(d.results, maxValues)
 	return proto.Marshal(&fsmpb.ProposalReply{Index: d.index, Time: d.time, Results: d.results})
+}
+
+// dropValues leaves out the values that are more than a reply carries: their
+// callers are told to ask again, and the others of the proposal get theirs.
+func dropValues(results []*fsmpb.Result, most int) {
+	for _, r := range results {
+		s := r.GetSecret()
+		if s == nil {
+			continue
+		}
+		if most -= len(s.GetSealed()); most < 0 {
+			s.Sealed = nil
+		}
+	}
 }
 
 func (n *Node) decodeProposal(from string, data []byte) (*fsmpb.Proposal, error) {
