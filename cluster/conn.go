@@ -14,6 +14,7 @@ type Conn struct {
 	proto protocol
 	timer *time.Timer
 	gone  func(*Conn)
+	share *shares // counts it; or nil
 	once  sync.Once
 	err   error
 }
@@ -25,6 +26,9 @@ func (c *Conn) Peer() Peer { return c.peer }
 func (c *Conn) Close() error {
 	c.once.Do(func() {
 		c.gone(c)
+		if c.share != nil {
+			c.share.give(c)
+		}
 		// Not tls.Conn.Close alone: it may wait for a writer that hangs.
 		_ = c.NetConn().SetDeadline(time.Now().Add(closeGrace))
 		c.err = c.Conn.Close()

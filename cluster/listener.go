@@ -11,7 +11,11 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
+
+const warnEvery = 10 * time.Second
 
 // Listener owns the one port, and every connection that it accepted.
 type Listener struct {
@@ -21,7 +25,10 @@ type Listener struct {
 	tls  *tls.Config
 	hand *handshakes
 
-	raft, grpc, http *queue
+	shares        *shares
+	full, strange rate.Sometimes // warn
+
+	raft, grpc, http, nodes *queue
 
 	mu    sync.Mutex
 	conns map[*Conn]struct{}
@@ -40,15 +47,20 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Limits = c.Limits.withDefaults()
+	paces, err := newPaces(c.Limits)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
 	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
 	}
 	l := &Listener{
-		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS), hand: &handshakes{limits: c.Limits},
+		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces), hand: &handshakes{limits: c.Limits},
+		shares: &shares{held: map[string]int{}}, full: rate.Sometimes{Interval: warnEvery}, strange: rate.Sometimes{Interval: warnEvery},
 		conns: map[*Conn]struct{}{}, done: make(chan struct{}),
 	}
-	l.raft, l.grpc, l.http = newQueue(l), newQueue(l), newQueue(l)
+	l.raft, l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l), newQueue(l)
 	l.wg.Add(2)
 	go l.accept()
 	go l.watch()
@@ -60,6 +72,9 @@ func (l *Listener) Addr() net.Addr { return l.tcp.Addr() }
 
 // GRPC gives the connections that speak gRPC; serve them with Credentials.
 func (l *Listener) GRPC() net.Listener { return l.grpc }
+
+// Nodes gives those of callers of the node class, in place of GRPC.
+func (l *Listener) Nodes() net.Listener { return l.nodes }
 
 // HTTP gives the connections that speak HTTP/1.1.
 func (l *Listener) HTTP() net.Listener { return l.http }
@@ -132,18 +147,23 @@ func (l *Listener) shake(raw net.Conn) {
 		return
 	}
 	_ = raw.SetDeadline(time.Time{})
-	if !l.keep(c) {
+	if c.peer.Node == "" && !l.shares.take(c, l.cfg.Limits.Share) {
+		l.full.Do(func() { l.log.Warn("connections are refused: one caller, or one address, has too many open") })
 		_ = raw.Close()
 		return
 	}
-	l.queue(c.proto).hand(c)
+	if !l.keep(c) {
+		_ = c.Close()
+		return
+	}
+	l.queue(c).hand(c)
 }
 
 // admitRaft lets only members of this cluster open a raft stream. The dialer
 // names the cluster first, and waits for the answer.
 func (l *Listener) admitRaft(c *Conn) bool {
 	if c.peer.Node == "" || l.cfg.Admission.Blocked(c.peer) || !l.cfg.Admission.IsMember(c.peer.Node) {
-		l.log.Warn("a raft stream was refused: its peer is not a member")
+		l.strange.Do(func() { l.log.Warn("a raft stream was refused: its peer is not a member") })
 		return false
 	}
 	var preamble [17]byte
@@ -168,8 +188,8 @@ func (l *Listener) keep(c *Conn) bool {
 		return false
 	default:
 	}
-	if len(l.conns) >= l.cfg.Limits.Connections && c.peer.Node == "" {
-		l.log.Warn("a connection was refused: too many are open")
+	if c.peer.Node == "" && len(l.conns) >= l.cfg.Limits.Connections {
+		l.full.Do(func() { l.log.Warn("connections are refused: too many are open") })
 		return false
 	}
 	life := l.cfg.Limits.MaxAge
@@ -190,11 +210,13 @@ func (l *Listener) forget(c *Conn) {
 	delete(l.conns, c)
 }
 
-func (l *Listener) queue(p protocol) *queue {
-	switch p {
-	case protoRaft:
+func (l *Listener) queue(c *Conn) *queue {
+	switch {
+	case c.proto == protoRaft:
 		return l.raft
-	case protoGRPC:
+	case c.proto == protoGRPC && c.peer.Node != "":
+		return l.nodes
+	case c.proto == protoGRPC:
 		return l.grpc
 	}
 	return l.http
