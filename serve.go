@@ -7,8 +7,10 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
@@ -27,12 +29,21 @@ const (
 func (s *Server) listen(ctx context.Context) (err error) {
 	s.listener, err = cluster.Listen(ctx, cluster.Config{
 		Bind: s.cfg.bind(), Advertise: s.cfg.advertise(), TLS: s.tls, Admission: s.admission,
-		ClusterID: s.clusterID, Logger: s.log,
+		ClusterID: s.clusterID, Logger: s.log, Limits: cluster.Limits{Connections: connectionsMax()},
 	})
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	return nil
+}
+
+// connectionsMax leaves half of the descriptors to members, raft and the store.
+func connectionsMax() int {
+	var files unix.Rlimit
+	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) != nil {
+		return 0 // the default
+	}
+	return int(min(files.Cur/2, 4096))
 }
 
 // serve answers gRPC and HTTP on the listener, and the admin socket.
@@ -45,19 +56,14 @@ func (s *Server) serve() (err error) {
 		return fmt.Errorf("open api: %w", err)
 	}
 	s.registerMetrics()
-	s.grpc = grpc.NewServer(append(s.api.GRPCOptions(),
-		grpc.Creds(cluster.Credentials()),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-	)...)
-	s.api.RegisterGRPC(s.grpc)
-	cluster.RegisterPeer(s.grpc, replica{s})
+	s.grpc, s.nodes = s.newGRPC(false), s.newGRPC(true)
 	s.http = &http.Server{
 		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ConnContext: withPeer,
 		ErrorLog: slog.NewLogLogger(constantHandler{s.log}, slog.LevelDebug),
 	}
 	s.own(func(context.Context) { s.ended(s.grpc.Serve(s.listener.GRPC())) })
+	s.own(func(context.Context) { s.ended(s.nodes.Serve(s.listener.Nodes())) })
 	s.own(func(context.Context) { s.ended(s.http.Serve(s.listener.HTTP())) })
 	if s.cfg.AdminSocket != "" {
 		if s.admin, err = openAdmin(s.cfg.AdminSocket, s); err != nil {
@@ -65,6 +71,18 @@ func (s *Server) serve() (err error) {
 		}
 	}
 	return nil
+}
+
+// newGRPC is a server for callers, or one for nodes.
+func (s *Server) newGRPC(nodes bool) *grpc.Server {
+	g := grpc.NewServer(append(s.api.GRPCOptions(nodes),
+		grpc.Creds(cluster.Credentials()),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+	)...)
+	s.api.RegisterGRPC(g)
+	cluster.RegisterPeer(g, replica{s}) // also for callers: the method table refuses them
+	return g
 }
 
 // ended reports a server that stopped while it should serve.
@@ -87,19 +105,18 @@ func (s *Server) stopServing(ctx context.Context) {
 			_ = s.http.Close()
 		}
 	}
-	if s.grpc != nil {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s.grpc.GracefulStop()
-		}()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			s.grpc.Stop()
-			<-done
+	var stopping sync.WaitGroup
+	for _, g := range []*grpc.Server{s.grpc, s.nodes} {
+		if g != nil {
+			stopping.Go(func() { stopGRPC(ctx, g) })
 		}
 	}
+	stopping.Wait()
+}
+
+func stopGRPC(ctx context.Context, g *grpc.Server) {
+	defer context.AfterFunc(ctx, g.Stop)()
+	g.GracefulStop()
 }
 
 // peerFromContext is who called over gRPC.
@@ -108,7 +125,11 @@ func peerFromContext(ctx context.Context) (api.Peer, bool) {
 	if !ok || p.ID == "" {
 		return api.Peer{}, false
 	}
-	return api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}, true
+	peer := api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}
+	if conn, ok := cluster.ConnFromContext(ctx); ok && conn != nil {
+		peer.Close = func() { _ = conn.Close() }
+	}
+	return peer, true
 }
 
 // withPeer gives the requests of an HTTP connection its verified peer.

@@ -45,6 +45,7 @@ type Server struct {
 	api       *api.Server
 	registry  *prometheus.Registry
 	grpc      *grpc.Server
+	nodes     *grpc.Server // for other nodes: no caller's flood reaches it
 	http      *http.Server
 	admin     *admin
 
@@ -99,6 +100,7 @@ func (s *Server) open(ctx context.Context) error {
 	}
 	s.own(s.promote)
 	s.own(s.watchNode)
+	s.own(s.summarise)
 	return s.takePlace(ctx, fresh)
 }
 

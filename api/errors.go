@@ -39,6 +39,7 @@ var (
 	errStreams       = fail(codes.ResourceExhausted, "TOO_MANY_STREAMS", "this identity has too many streams open: close some")
 	errPanic         = fail(codes.Internal, "INTERNAL", "the node failed to answer; its log has more")
 	errCorrupt       = fail(codes.Internal, "CORRUPT", "what is stored does not open; an operator must look at the node's log")
+	errNotSent       = fail(codes.Unavailable, "VALUE_NOT_SENT", "too many large values were read at once, and this one was left out: try again")
 	errConfiguration = fail(codes.Unavailable, "CONFIGURATION_NOT_CHANGED",
 		"it is decided and logged, but raft's configuration was not changed in time: try again")
 	errBlocked = fail(codes.PermissionDenied, "BLOCKED", "an operator has blocked this identity")

@@ -41,6 +41,7 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 		expected = strconv.FormatUint(req.GetExpectedVersion(), 10)
 	}
 	parts := append([]string{string(path), scope.String(), string(value.Reveal()), expected}, flatten(req.GetMetadata())...)
+	c.pass.moved(value.Len())
 	r, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
 		RequestDigest: s.requestDigest("put", parts...),
 		Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
