@@ -2,9 +2,11 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc/codes"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
@@ -26,9 +28,8 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	if err != nil {
 		return nil, err
 	}
-	if limit := s.backend.Store().Settings().GetValueMaxBytes(); uint64(value.Len()) > limit {
-		return nil, &failure{code: invalid("").code, reason: "VALUE_TOO_LARGE", status: 413,
-			message: "the value is larger than the cluster's limit of " + strconv.FormatUint(limit, 10) + " bytes"}
+	if err := s.checkSize(req); err != nil {
+		return nil, err
 	}
 	keys := s.backend.Keys()
 	record := fsm.RecordKey(keys, scope, path)
@@ -56,6 +57,22 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	return &hexrv1.PutResponse{
 		Path: w.GetPath(), Version: w.GetVersion(), Scope: w.GetScope(), Replayed: replayed(r), CreatedAt: stamp(w.GetTime()),
 	}, nil
+}
+
+// checkSize says which limit is passed; the log decides by the same.
+func (s *Server) checkSize(req *hexrv1.PutRequest) error {
+	settings := s.backend.Store().Settings()
+	if limit := settings.GetValueMaxBytes(); uint64(len(req.GetValue())) > limit {
+		return &failure{
+			code: codes.InvalidArgument, reason: "VALUE_TOO_LARGE", status: http.StatusRequestEntityTooLarge,
+			message: "the value is larger than the cluster's limit of " + strconv.FormatUint(limit, 10) +
+				" bytes: split it, or ask an operator to `hexrd settings set value_max_bytes`",
+		}
+	}
+	if limit := settings.GetLabelsMax(); uint64(len(req.GetMetadata())) > limit {
+		return invalid("metadata: more than the cluster's limit of " + strconv.FormatUint(limit, 10) + " labels: leave some out")
+	}
+	return nil
 }
 
 // stamp is a time of the FSM; 0 is unset.
