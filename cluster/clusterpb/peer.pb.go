@@ -678,7 +678,7 @@ type StatusResponse struct {
 	NodeTime           int64                  `protobuf:"varint,14,opt,name=node_time,json=nodeTime,proto3" json:"node_time,omitempty"`
 	ConfigurationIndex uint64                 `protobuf:"varint,15,opt,name=configuration_index,json=configurationIndex,proto3" json:"configuration_index,omitempty"`
 	MarkTerm           uint64                 `protobuf:"varint,16,opt,name=mark_term,json=markTerm,proto3" json:"mark_term,omitempty"`
-	Disk               uint32                 `protobuf:"varint,40,opt,name=disk,proto3" json:"disk,omitempty"` // 0 ok, 1 warning, 2 low, 3 critical
+	Disk               uint32                 `protobuf:"varint,40,opt,name=disk,proto3" json:"disk,omitempty"` // 0 ok, 1 warning, 2 low, 3 very low, 4 critical
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }

@@ -76,7 +76,7 @@ type StatusResponse struct {
 	LogStore       string                 `protobuf:"bytes,12,opt,name=log_store,json=logStore,proto3" json:"log_store,omitempty"`
 	DiskFreeBytes  uint64                 `protobuf:"varint,13,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
 	DiskTotalBytes uint64                 `protobuf:"varint,14,opt,name=disk_total_bytes,json=diskTotalBytes,proto3" json:"disk_total_bytes,omitempty"`
-	Disk           string                 `protobuf:"bytes,40,opt,name=disk,proto3" json:"disk,omitempty"` // ok, warning, low (puts are refused), critical (all but deletes are)
+	Disk           string                 `protobuf:"bytes,40,opt,name=disk,proto3" json:"disk,omitempty"` // ok, warning, low (puts are refused), very low, critical (all but deletes are refused)
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
