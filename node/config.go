@@ -52,6 +52,10 @@ type Config struct {
 	Bootstrap *Bootstrap // nil: no. Changes nothing on existing state
 	Joining   bool       // an empty directory is that of a node which is being added
 
+	// Refuse is asked on the leader before an access enters the log; any outcome
+	// but 0 refuses that access alone, without a row. nil: none is refused.
+	Refuse func(*fsmpb.Access) fsmpb.Outcome
+
 	Timers Timers
 	Limits Limits
 }

@@ -31,12 +31,13 @@ func (t tcp) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, err
 
 // group is nodes in one process, over real sockets and disks.
 type group struct {
-	t     *testing.T
-	store string
-	keys  *seal.Keyring
-	dir   string
-	limit Limits
-	log   *record
+	t      *testing.T
+	store  string
+	keys   *seal.Keyring
+	dir    string
+	limit  Limits
+	refuse func(*fsmpb.Access) fsmpb.Outcome
+	log    *record
 
 	mu    sync.Mutex
 	nodes map[string]*Node
@@ -87,7 +88,7 @@ func (g *group) config(id string, bootstrap, joining bool) Config {
 	c := Config{
 		ID: id, Dir: filepath.Join(g.dir, id), Address: g.addrs[id], LogStore: g.store, Keys: g.keys,
 		InstallKeys: func(context.Context, []byte) error { return nil }, ExportKeys: g.keys.Export,
-		Stream: tcp{l}, Forward: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
+		Stream: tcp{l}, Forward: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit, Refuse: g.refuse,
 		Timers: Timers{Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
 	}
 	if bootstrap {
