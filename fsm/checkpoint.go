@@ -35,7 +35,7 @@ func (s *Store) checkpoint(dir string) error {
 	if s.db == nil {
 		return ErrClosed
 	}
-	if err := s.db.Flush(); err != nil {
+	if err := s.flush(); err != nil {
 		return fmt.Errorf("checkpoint: flush: %w", err)
 	}
 	if err := s.db.Checkpoint(dir); err != nil {
@@ -47,7 +47,7 @@ func (s *Store) checkpoint(dir string) error {
 // Inspect says where the store in a checkpoint's directory stands, and that it
 // opens with these keys.
 func Inspect(_ context.Context, dir string, keys *seal.Keyring) (CheckpointMeta, error) {
-	db, err := openPebble(dir, slog.New(slog.DiscardHandler), true)
+	db, err := openPebble(dir, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return CheckpointMeta{}, err
 	}

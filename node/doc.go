@@ -31,7 +31,7 @@ var (
 	// ErrLog: the raft log is damaged.
 	ErrLog = errors.New("the raft log is damaged")
 	// ErrDisk: the disk failed or hangs.
-	ErrDisk = errors.New("the raft log's disk failed or hangs")
+	ErrDisk = errors.New("the disk failed or hangs")
 )
 
 // NotLeaderError is certain: nothing was applied. It says who leads, if known.

@@ -139,7 +139,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.snapshots, err = openSnapshots(filepath.Join(n.cfg.Dir, snapshotsDir), n.cfg); err != nil {
 		return err
 	}
-	n.store, err = fsm.Open(ctx, fsm.Config{Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log})
+	n.store, err = fsm.Open(ctx, fsm.Config{Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log, Failed: n.storeFailed})
 	if err != nil {
 		return err
 	}
@@ -149,6 +149,9 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+// storeFailed ends the node: what it applies would not become durable.
+func (n *Node) storeFailed(err error) { n.fail(fmt.Errorf("%w: the store: %w", ErrDisk, err)) }
 
 func (n *Node) own(run func(context.Context)) {
 	n.wg.Add(1)
