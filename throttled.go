@@ -39,7 +39,12 @@ func (s *Server) recordThrottled(ctx context.Context, all []api.Throttled) {
 			Op: &fsmpb.Access_ThrottleSummary{ThrottleSummary: &fsmpb.ThrottleSummary{Subject: t.Caller, Count: t.Count}},
 		})
 	}
-	if _, _, err := s.node.Do(ctx, accesses); err != nil {
+	results, _, err := s.node.Do(ctx, accesses)
+	if err == nil && results[0].GetOutcome() == fsmpb.Outcome_OUTCOME_NO_SPACE {
+		s.api.Again(all) // until there is room
+		return
+	}
+	if err != nil {
 		s.log.Warn("the audit may lack a summary of throttled callers: no quorum answered in time")
 		if !errors.Is(err, node.ErrUnknownOutcome) {
 			s.api.Again(all)

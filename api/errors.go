@@ -69,6 +69,8 @@ var outcomeFailures = map[fsmpb.Outcome]*failure{
 		message: "it was destroyed and can't come back: put it again"},
 	fsmpb.Outcome_OUTCOME_STALE: fail(codes.Unavailable, "STALE",
 		"the request was held up for too long and was not applied: try again"),
+	fsmpb.Outcome_OUTCOME_NO_SPACE: {code: codes.ResourceExhausted, reason: "DISK_LOW", status: http.StatusInsufficientStorage,
+		message: "the disks of the cluster are nearly full, nothing was applied: destroy what is not needed, and tell an operator"},
 	fsmpb.Outcome_OUTCOME_INVALID: invalid("the cluster refused the request: check sizes, and name a scope where the identity is no agent"),
 }
 
