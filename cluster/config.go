@@ -57,8 +57,8 @@ type Limits struct {
 	HandshakeTimeout time.Duration // 5 s
 	MaxAge           time.Duration // of a connection; 12 h
 	Connections      int           // open at once, of all but nodes; 4096
-	Share            int           // of them of one caller, or of one address without a caller; 256
-	HandshakeRate    int           // begun in a second, of one address and protocol; 200
+	Share            int           // of them of one caller, or of one address without a caller; 512
+	HandshakeRate    int           // begun in a second, of one address and protocol; 400
 }
 
 func (l Limits) withDefaults() Limits {
@@ -70,8 +70,8 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Handshakes, 256)
 	set(&l.HandshakesSource, 64)
 	set(&l.Connections, 4096)
-	set(&l.Share, 256)
-	set(&l.HandshakeRate, 200)
+	set(&l.Share, 512)
+	set(&l.HandshakeRate, 400)
 	if l.HandshakeTimeout == 0 {
 		l.HandshakeTimeout = 5 * time.Second
 	}

@@ -26,6 +26,12 @@ import (
 const asProgram = "HEXRD_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
+	if spec := os.Getenv(asFlooder); spec != "" {
+		if err := runFlood(spec); err != nil {
+			panic(err)
+		}
+		return
+	}
 	if os.Getenv(asProgram) != "" {
 		main()
 	}
