@@ -23,7 +23,7 @@ const (
 // gather is the leader's half: it merges the accesses of all nodes into entries.
 type gather struct {
 	n     *Node
-	queue chan *item
+	queue *fairQueue
 	slots chan struct{}
 	// Only run uses these.
 	stamp int64     // of the last entry
@@ -32,7 +32,7 @@ type gather struct {
 }
 
 func newGather(n *Node) *gather {
-	return &gather{n: n, queue: make(chan *item, n.cfg.Limits.Queue), slots: make(chan struct{}, entriesInFlight)}
+	return &gather{n: n, queue: newFairQueue(n.cfg.Limits.Queue), slots: make(chan struct{}, entriesInFlight)}
 }
 
 func (g *gather) run(ctx context.Context) {

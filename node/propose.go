@@ -20,6 +20,8 @@ const (
 	maxRetries     = 100
 	// maxValues bounds the values of one reply.
 	maxValues = 64 << 20
+	// maxProposal bounds a proposal: a batch, and the largest access beside it.
+	maxProposal = 8 << 20
 	// leaderWait is how long a call waits for a leader to appear.
 	leaderWait = 5 * time.Second
 )
@@ -147,9 +149,7 @@ func (n *Node) once(ctx context.Context, accesses []*fsmpb.Access) decided {
 	case n.cfg.ID:
 		queue = n.gather.queue
 	}
-	select {
-	case queue <- it:
-	default:
+	if !queue.push(accesses[0].GetCaller(), it) {
 		return decided{err: ErrOverloaded}
 	}
 	return n.await(it)
@@ -182,9 +182,7 @@ func (n *Node) HandlePropose(ctx context.Context, from string, proposal []byte) 
 	}
 	n.clock.heard(from, p.GetNodeTime(), time.Now().UnixNano())
 	it := newItem(ctx, p.GetAccesses())
-	select {
-	case n.gather.queue <- it:
-	default:
+	if !n.gather.queue.push(from, it) {
 		return nil, ErrOverloaded
 	}
 	d := n.await(it)
@@ -211,7 +209,7 @@ func dropValues(results []*fsmpb.Result, most int) {
 
 func (n *Node) decodeProposal(from string, data []byte) (*fsmpb.Proposal, error) {
 	var p fsmpb.Proposal
-	if len(data) > n.cfg.Limits.BatchBytes*2 || proto.Unmarshal(data, &p) != nil {
+	if len(data) > maxProposal || proto.Unmarshal(data, &p) != nil {
 		return nil, fmt.Errorf("%w: it does not decode", ErrInvalid)
 	}
 	id := n.cfg.Keys.ClusterID()
