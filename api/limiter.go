@@ -18,8 +18,10 @@ const (
 	// that waits for refusalPause each, on its own connection.
 	quickRefusals = 100
 	refusalPause  = 2 * time.Millisecond
-	// unitBytes of a value cost as much as an access does.
-	unitBytes = 16 << 10
+	// So many bytes of a value cost as much as an access does: what is written is
+	// stored by every node, twice.
+	readUnit  = 16 << 10
+	writeUnit = 4 << 10
 )
 
 // limiter bounds what one identity costs a node: a rate, accesses in flight,
@@ -124,12 +126,12 @@ func (p *pass) widen(n int, s *fsmpb.Settings) error {
 
 // moved charges the caller's rate for the bytes of a value; later calls wait for
 // it, this one goes on.
-func (p *pass) moved(bytes int) {
-	if p == nil || bytes < unitBytes {
+func (p *pass) moved(bytes, unit int) {
+	if p == nil {
 		return
 	}
 	now := time.Now()
-	for n := bytes / unitBytes; n > 0; {
+	for n := bytes / unit; n > 0; {
 		part := min(n, p.u.bucket.Burst())
 		p.u.bucket.ReserveN(now, part)
 		n -= part

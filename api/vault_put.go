@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
@@ -42,7 +43,7 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 		expected = strconv.FormatUint(req.GetExpectedVersion(), 10)
 	}
 	parts := append([]string{string(path), scope.String(), string(value.Reveal()), expected}, flatten(req.GetMetadata())...)
-	c.pass.moved(value.Len())
+	c.pass.moved(proto.Size(req), writeUnit)
 	r, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
 		RequestDigest: s.requestDigest("put", parts...),
 		Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
