@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const leaveTimeout = time.Minute
@@ -52,6 +54,7 @@ func openAdmin(socket string, s *Server) (*admin, error) {
 	})
 	a := &admin{done: make(chan struct{}), server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: headerTimeout, MaxHeaderBytes: maxHeader,
+		ErrorLog: quiet.Noise(s.log, "the admin side reports a problem").Std(),
 	}}
 	go func() {
 		defer close(a.done)

@@ -92,7 +92,9 @@ func (a *admission) IsMember(id string) bool {
 }
 
 // ask looks the ID up in the configurations that the known members hold, the
-// newest of them. It is rate-limited: strangers can't make it a load.
+// newest of them that is newer than this node's own: who lags behind it may still
+// have a member that was removed. Nobody vouches for itself. It is rate-limited:
+// strangers can't make it a load.
 func (a *admission) ask(id string) bool {
 	a.mu.Lock()
 	if time.Since(a.asked) < askInterval {
@@ -110,11 +112,15 @@ func (a *admission) ask(id string) bool {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
+	delete(members, id)
 	var newest uint64
+	if s := a.store(); s != nil {
+		newest = s.Configuration().GetIndex()
+	}
 	found := false
 	for peer, addr := range members {
 		status, err := a.peers.Status(ctx, peer, addr, "")
-		if err != nil || status.GetConfigurationIndex() < newest {
+		if err != nil || status.GetConfigurationIndex() <= newest {
 			continue
 		}
 		newest, found = status.GetConfigurationIndex(), false

@@ -13,7 +13,32 @@ import (
 // forwarder carries proposals to the leader over the network between nodes, and
 // turns its refusals into the replica's errors. What is not certain stays
 // node.ErrUnknownOutcome.
-type forwarder struct{ peers *cluster.Peers }
+type forwarder struct {
+	peers  *cluster.Peers
+	nodeID string // this node's
+}
+
+// Ask asks a node where it stands, and what it knows of this one.
+func (f forwarder) Ask(ctx context.Context, id, addr string) (node.Standing, error) {
+	status, err := f.peers.Status(ctx, id, addr, f.nodeID)
+	var refusal *cluster.RefusalError
+	switch {
+	case errors.As(err, &refusal) && refusal.Kind == clusterpb.Refusal_KIND_NOT_MEMBER:
+		return node.Standing{}, node.ErrRemoved
+	case errors.As(err, &refusal) && refusal.Kind == clusterpb.Refusal_KIND_WRONG_CLUSTER:
+		return node.Standing{}, node.ErrForeign
+	case err != nil:
+		return node.Standing{}, fmt.Errorf("%w: %w", node.ErrNoLeader, err)
+	}
+	s := node.Standing{
+		ID: status.GetId(), Time: status.GetNodeTime(), Applied: status.GetApplied(),
+		MarkIndex: status.GetMark(), MarkTerm: status.GetMarkTerm(),
+	}
+	for _, m := range status.GetMembers() {
+		s.Members = append(s.Members, node.Server{ID: m.GetId(), Address: m.GetAddress(), Voter: m.GetVoter()})
+	}
+	return s, nil
+}
 
 func (f forwarder) Propose(ctx context.Context, leaderID, leaderAddr string, proposal []byte) ([]byte, error) {
 	reply, err := f.peers.Propose(ctx, leaderID, leaderAddr, proposal)
@@ -31,6 +56,8 @@ func (f forwarder) Propose(ctx context.Context, leaderID, leaderAddr string, pro
 		return nil, node.ErrOverloaded
 	case clusterpb.Refusal_KIND_UNAVAILABLE:
 		return nil, fmt.Errorf("%w: the leader can't be reached", node.ErrNoLeader)
+	case clusterpb.Refusal_KIND_NOT_MEMBER: // it lags, or this node was removed: that is told elsewhere
+		return nil, fmt.Errorf("%w: the leader does not know this node", node.ErrNoLeader)
 	case clusterpb.Refusal_KIND_UNKNOWN_OUTCOME:
 		return nil, node.ErrUnknownOutcome
 	default:

@@ -91,9 +91,7 @@ func (s *Server) takePlace(ctx context.Context, fresh bool) error {
 		}
 		return nil
 	}
-	if s.moved() {
-		s.own(s.announce)
-	}
+	s.own(s.announce)
 	return nil
 }
 
@@ -136,6 +134,11 @@ func (s *Server) announce(ctx context.Context) {
 	req := &clusterpb.ChangeRequest{Kind: clusterpb.ChangeRequest_KIND_ADDRESS, Address: s.cfg.advertise()}
 	tick := time.NewTicker(joinRetry)
 	defer tick.Stop()
+	select {
+	case <-s.node.Started():
+	case <-ctx.Done():
+		return
+	}
 	for s.moved() {
 		for _, srv := range s.node.Servers() {
 			if srv.ID == s.nodeID {

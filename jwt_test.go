@@ -110,14 +110,19 @@ func (b *bearers) trust(kid string, key crypto.PublicKey) {
 	}
 }
 
-// token signs claims for path with the key that the node trusts.
-func (b *bearers) token(path string, change func(*jwt.Claims)) string {
-	b.t.Helper()
+// claimsFor are those of a good token.
+func claimsFor(path string) jwt.Claims {
 	now := time.Now()
-	c := jwt.Claims{
+	return jwt.Claims{
 		Subject: "spiffe://hexr.cloud" + path, Audience: jwt.Audience{identity.Audience},
 		Expiry: jwt.NewNumericDate(now.Add(5 * time.Minute)), IssuedAt: jwt.NewNumericDate(now),
 	}
+}
+
+// token signs claims for path with the key that the node trusts.
+func (b *bearers) token(path string, change func(*jwt.Claims)) string {
+	b.t.Helper()
+	c := claimsFor(path)
 	if change != nil {
 		change(&c)
 	}
@@ -212,7 +217,7 @@ func TestTokensOverHTTP(t *testing.T) {
 		{"expired by a second", web, b.token(bot, func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(now.Add(-time.Second)) }), 401, "BAD_TOKEN"},
 		{"more than an hour ahead", web, b.token(bot, func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(now.Add(time.Hour + 20*time.Second)) }), 401, "BAD_TOKEN"},
 		{"no end", web, b.token(bot, func(c *jwt.Claims) { c.Expiry = nil }), 401, "BAD_TOKEN"},
-		{"HMAC with the public key", web, b.sign(jose.HS256, public, jwt.Claims{Subject: "spiffe://hexr.cloud" + bot}), 401, "BAD_TOKEN"},
+		{"HMAC with the public key", web, b.sign(jose.HS256, public, claimsFor(bot)), 401, "BAD_TOKEN"},
 		{"alg none", web, "eyJhbGciOiJub25lIiwia2lkIjoiazEifQ" + good[strings.Index(good, "."):strings.LastIndex(good, ".")+1], 401, "BAD_TOKEN"},
 		{"flipped signature", web, good[:len(good)-8] + strings.ToUpper(good[len(good)-8:]) + "A", 401, "BAD_TOKEN"},
 		{"a node's ID", web, b.token("/hexr/node/n1", nil), 401, "JWT_SVID_NOT_FOR_THIS_CLASS"},
@@ -256,31 +261,34 @@ func TestTokensEnd(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		end  func(*testing.T, *bearers)
+		life time.Duration
 	}{
+		{"it ends", func(*testing.T, *bearers) {}, 5 * time.Second},
 		{"its key leaves the bundle", func(t *testing.T, b *bearers) {
 			other, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 			if err != nil {
 				t.Fatal(err)
 			}
 			b.trust("k2", other.Public())
-		}},
+		}, time.Hour},
 		{"the setting is turned off", func(t *testing.T, b *bearers) {
 			if _, err := b.client("/hexr/operator/ann").SetSetting(t.Context(), "jwt_svid", "false"); err != nil {
 				t.Fatal(err)
 			}
-		}},
+		}, time.Hour},
 		{"a block", func(t *testing.T, b *bearers) {
 			if err := b.client("/hexr/operator/ann").Block(t.Context(), "agent/acme/bot"); err != nil {
 				t.Fatal(err)
 			}
-		}},
+		}, time.Hour},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			b := newBearers(t)
 			if _, err := b.client("/hexr/operator/ann").SetSetting(t.Context(), "jwt_svid", "true"); err != nil {
 				t.Fatal(err)
 			}
-			token, web := b.token(bot, nil), b.web(nil)
+			until := time.Now().Add(c.life)
+			token, web := b.token(bot, func(c *jwt.Claims) { c.Expiry = jwt.NewNumericDate(until) }), b.web(nil)
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+b.server.Addr()+"/v1/audit/tail?from=0", nil)
 			if err != nil {
 				t.Fatal(err)
@@ -300,6 +308,9 @@ func TestTokensEnd(t *testing.T) {
 			}
 			c.end(t, b)
 			begin := time.Now()
+			if c.life < time.Minute {
+				begin = until.Truncate(time.Second)
+			}
 			if _, err := io.ReadAll(resp.Body); err != nil && !strings.Contains(err.Error(), "EOF") {
 				t.Errorf("the stream ended with %v", err)
 			}

@@ -55,10 +55,10 @@ func (l *limited) agent(path string) *http.Client {
 }
 
 // try makes a call as an agent; it returns the status and what it answers.
-func (l *limited) try(agent, method, path string, body any) (int, answered) {
+func (l *limited) try(agent, method, path string, body any) (int, reply) {
 	l.t.Helper()
 	status, raw := l.raw(agent, method, path, body)
-	var a answered
+	var a reply
 	if err := json.Unmarshal(raw, &a); err != nil {
 		l.t.Fatalf("%s %s: %d %s", method, path, status, raw)
 	}
@@ -91,8 +91,8 @@ func (l *limited) raw(agent, method, path string, body any) (int, []byte) {
 	return resp.StatusCode, raw
 }
 
-// answered is what the tests look at of any answer.
-type answered struct {
+// reply is what the tests look at of any answer.
+type reply struct {
 	Error struct{ Code, Reason, Message string }
 	Paths []string
 	Rows  []struct{ Operation string }
@@ -107,7 +107,7 @@ type answered struct {
 	}
 }
 
-func (l *limited) pass(agent, method, path string, body any) answered {
+func (l *limited) pass(agent, method, path string, body any) reply {
 	l.t.Helper()
 	status, a := l.try(agent, method, path, body)
 	if status != http.StatusOK {

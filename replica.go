@@ -6,12 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"time"
 
 	"github.com/hexrdev/hexrd/api"
 	"github.com/hexrdev/hexrd/cluster"
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/node"
 )
 
@@ -126,11 +126,11 @@ func (r replica) Status(_ context.Context, markOf string) (*clusterpb.StatusResp
 	resp := &clusterpb.StatusResponse{
 		Id: r.nodeID, Role: st.Role, LeaderId: st.LeaderID, Term: st.Term, LastIndex: st.LastIndex,
 		Applied: store.AppliedIndex(), FsmTime: store.Time(), AuditSize: store.AuditSize(),
-		Version: r.cfg.Version, Ready: r.ready(), NodeTime: time.Now().UnixNano(),
+		Version: r.cfg.Version, Ready: r.ready(), NodeTime: fault.Now().UnixNano(),
 		ConfigurationIndex: store.Configuration().GetIndex(), Disk: r.disks.own.Load(),
 	}
 	if markOf != "" {
-		resp.Mark, resp.MarkTerm = store.Mark(markOf)
+		resp.Mark, resp.MarkTerm = r.node.Mark(markOf)
 	}
 	for _, srv := range store.Configuration().GetServers() {
 		resp.Members = append(resp.Members, &clusterpb.Member{Id: srv.GetId(), Address: srv.GetAddress(), Voter: srv.GetVoter()})

@@ -4,18 +4,17 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"net/http"
 	"sync"
 	"time"
 
-	"golang.org/x/sys/unix"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/keepalive"
 
 	"github.com/hexrdev/hexrd/api"
 	"github.com/hexrdev/hexrd/cluster"
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const (
@@ -29,21 +28,12 @@ const (
 func (s *Server) listen(ctx context.Context) (err error) {
 	s.listener, err = cluster.Listen(ctx, cluster.Config{
 		Bind: s.cfg.bind(), Advertise: s.cfg.advertise(), TLS: s.tls, Admission: s.admission,
-		ClusterID: s.clusterID, Logger: s.log, Limits: cluster.Limits{Connections: connectionsMax()},
+		ClusterID: s.clusterID, Logger: s.log,
 	})
 	if err != nil {
 		return fmt.Errorf("listen: %w", err)
 	}
 	return nil
-}
-
-// connectionsMax leaves half of the descriptors to members, raft and the store.
-func connectionsMax() int {
-	var files unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) != nil {
-		return 0 // the default
-	}
-	return int(min(files.Cur/2, 4096))
 }
 
 // serve answers gRPC and HTTP on the listener, and the admin socket.
@@ -60,7 +50,7 @@ func (s *Server) serve() (err error) {
 	s.http = &http.Server{
 		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ConnContext: withPeer,
-		ErrorLog: slog.NewLogLogger(constantHandler{s.log}, slog.LevelDebug),
+		ErrorLog: quiet.Noise(s.log, "the HTTP server reports a problem with a connection").Std(),
 	}
 	s.own(func(context.Context) { s.ended(s.grpc.Serve(s.listener.GRPC())) })
 	s.own(func(context.Context) { s.ended(s.nodes.Serve(s.listener.Nodes())) })
@@ -144,19 +134,3 @@ func withPeer(ctx context.Context, c net.Conn) context.Context {
 		Presented: len(conn.ConnectionState().PeerCertificates) > 0,
 	})
 }
-
-// constantHandler passes that a library logged something, never what: net/http's
-// lines hold addresses, URLs and TLS errors.
-type constantHandler struct{ log *slog.Logger }
-
-func (h constantHandler) Enabled(ctx context.Context, l slog.Level) bool {
-	return h.log.Enabled(ctx, l)
-}
-
-func (h constantHandler) Handle(ctx context.Context, r slog.Record) error {
-	h.log.LogAttrs(ctx, r.Level, "the HTTP server reported a problem with a connection")
-	return nil
-}
-
-func (h constantHandler) WithAttrs([]slog.Attr) slog.Handler { return h }
-func (h constantHandler) WithGroup(string) slog.Handler      { return h }

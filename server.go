@@ -18,6 +18,7 @@ import (
 	"github.com/hexrdev/hexrd/api"
 	"github.com/hexrdev/hexrd/cluster"
 	"github.com/hexrdev/hexrd/identity"
+	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/node"
 	"github.com/hexrdev/hexrd/seal"
 )
@@ -78,7 +79,7 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.identify(ctx); err != nil {
 		return err
 	}
-	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+	if err := s.makeDataDir(); err != nil {
 		return fmt.Errorf("make data directory: %w", err)
 	}
 	hasNode, err := node.HasState(s.cfg.DataDir)
@@ -99,14 +100,32 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openNode(ctx, fresh); err != nil {
 		return err
 	}
-	if err := s.serve(); err != nil {
+	if err := s.serve(); err != nil { // before it starts: nodes that start together ask one another
 		return err
+	}
+	if err := s.node.Start(ctx); err != nil {
+		return fmt.Errorf("start node: %w", err)
 	}
 	s.own(s.promote)
 	s.own(s.watchNode)
 	s.own(s.summarise)
 	s.own(s.watchDisks)
 	return s.takePlace(ctx, fresh)
+}
+
+// makeDataDir makes the directory this user's alone, also one that was there.
+func (s *Server) makeDataDir() error {
+	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+		return err
+	}
+	info, err := os.Stat(s.cfg.DataDir)
+	if err != nil || info.Mode().Perm()&0o077 == 0 {
+		return err
+	}
+	if os.Chmod(s.cfg.DataDir, 0o700) != nil { // a mount of somebody else's, say
+		s.log.Warn("the data directory is open to other users of this machine: make it 0700")
+	}
+	return nil
 }
 
 // identify opens the source of SVIDs; the node's ID and trust domain are those
@@ -174,8 +193,8 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 		ID: s.nodeID, Dir: s.cfg.DataDir, Address: s.cfg.advertise(), LogStore: s.cfg.LogStore,
 		Keys: s.keys.ring, InstallKeys: s.keys.install, ExportKeys: s.keys.ring.Export,
 		Stream:  cluster.NewStreamLayer(s.listener, s.admission.resolve),
-		Forward: forwarder{s.peers}, Logger: s.log,
-		Joining: fresh && len(s.cfg.Join) > 0, Refuse: s.disks.refuse,
+		Forward: forwarder{s.peers, s.nodeID}, Logger: s.log,
+		Joining: fresh && len(s.cfg.Join) > 0, AskAlso: s.cfg.Join, Refuse: s.disks.refuse,
 		Limits: node.Limits{
 			SnapshotEntries: s.cfg.Snapshots.Entries, TrailingEntries: s.cfg.Snapshots.Trailing, SnapshotEvery: s.cfg.Snapshots.Interval,
 		},
@@ -197,6 +216,12 @@ func (s *Server) own(run func(context.Context)) {
 	s.wg.Add(1)
 	go func() {
 		defer s.wg.Done()
+		defer func() {
+			if v := recover(); v != nil {
+				s.log.Error("a part of the node panicked: this is a bug, please report it", quiet.Panic(v))
+				s.fail(node.ErrPanic)
+			}
+		}()
 		run(s.ctx)
 	}()
 }

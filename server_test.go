@@ -48,8 +48,7 @@ func (w *world) socket(path string, ttl time.Duration, node bool) string {
 	}
 	id := spiffeid.RequireFromPath(domain, path)
 	s, err := dev.ServeWorkload(w.t.Context(), filepath.Join(dir, "s"), func(context.Context) (dev.Issued, error) {
-		svid, err := w.ca.Mint(id, ttl, node)
-		return dev.Issued{SVID: svid, X509: w.ca.X509Bundle(), JWT: w.ca.JWTBundle()}, err
+		return w.ca.Issue(id, ttl, node)
 	}, nil)
 	if err != nil {
 		w.t.Fatal(err)

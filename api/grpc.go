@@ -24,6 +24,9 @@ const (
 	maxProposal = 16 << 20
 )
 
+// maxHeaders bounds the metadata of a call.
+const maxHeaders = 32 << 10
+
 // GRPCOptions make every call of a server, whatever its service, go through the
 // limits and the method table. A server for nodes alone takes their proposals.
 func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
@@ -34,7 +37,7 @@ func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.InTapHandle(s.tap), grpc.StatsHandler(connections{}),
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
-		grpc.MaxRecvMsgSize(size), grpc.MaxConcurrentStreams(1024),
+		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(1024),
 	}
 }
 
@@ -112,6 +115,12 @@ func (s *Server) interceptStream(srv any, stream grpc.ServerStream, info *grpc.S
 func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name string, md metadata, run func(context.Context) error) (err error) {
 	begin := time.Now()
 	defer func() { s.metrics.answered(name, err, time.Since(begin)) }()
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(name, v)
+			err = errPanic
+		}
+	}()
 	c, err := s.admit(peer, known, name, md)
 	if err != nil {
 		return err
@@ -120,12 +129,6 @@ func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name str
 	if err := c.pass.open(s.backend.Store().Settings()); err != nil {
 		return err
 	}
-	defer func() {
-		if recover() != nil {
-			s.log.Error("a handler panicked: this is a bug, please report it", "method", name)
-			err = errPanic
-		}
-	}()
 	return run(context.WithValue(ctx, callKey{}, c))
 }
 

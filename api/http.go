@@ -8,6 +8,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"slices"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
@@ -38,6 +39,12 @@ func OpenAPI() []byte { return bytes.Clone(openAPI) }
 func (s *Server) HTTPHandler() http.Handler { return http.HandlerFunc(s.serveHTTP) }
 
 func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
+	defer func() {
+		if v := recover(); v != nil { // net/http would log the value
+			s.panicked("http", v)
+			s.writeFailure(w, errPanic, nil)
+		}
+	}()
 	w.Header().Set("Cache-Control", "no-store")
 	w.Header().Set("X-Content-Type-Options", "nosniff")
 	if r.URL.EscapedPath() == "/health" {
@@ -66,7 +73,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if route.raw != nil {
-		route.raw(s, w, r, peer)
+		s.serveRaw(w, r, peer, route)
 		return
 	}
 	s.serveMethod(w, r, peer, p, route)
@@ -90,12 +97,14 @@ func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, 
 		return
 	}
 	if rt.stream != nil {
-		// A stream may be silent for as long as nothing happens.
+		// A stream may be silent for as long as nothing happens; what its caller has
+		// not read when its identity ends is not sent any more.
 		control := http.NewResponseController(w)
-		if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(noDeadline)); err != nil {
+		if err := errors.Join(control.SetReadDeadline(noDeadline), control.SetWriteDeadline(peer.NotAfter)); err != nil {
 			s.writeFailure(w, err, nil)
 			return
 		}
+		defer func() { _ = control.SetWriteDeadline(noDeadline) }()
 		err := s.openStream(r.Context(), peer, true, rt.method, md, func(ctx context.Context) error {
 			if err := s.validate(req); err != nil {
 				return err
@@ -157,19 +166,31 @@ func (s *Server) serveHealth(w http.ResponseWriter, r *http.Request) {
 	writeJSON(w, http.StatusOK, map[string]any{"status": "ok"})
 }
 
-// serveMetrics and serveOpenAPI have no method of their own: the first is for
-// who checks the cluster, the second for everyone with an identity.
-func serveMetrics(s *Server, w http.ResponseWriter, r *http.Request, peer Peer) {
-	c, err := fsm.ParseCaller(peer.ID, s.cfg.TrustDomain)
-	if err != nil || c.Class != fsm.ClassAuditor && c.Class != fsm.ClassOperator {
-		s.writeFailure(w, errClass, nil)
+// serveRaw serves what is no method and has no row: to callers of the classes of
+// its route who are still who they were.
+func (s *Server) serveRaw(w http.ResponseWriter, r *http.Request, peer Peer, rt *route) {
+	caller, err := fsm.ParseCaller(peer.ID, s.cfg.TrustDomain)
+	switch {
+	case err != nil:
+		err = errUnauthenticated
+	case !slices.Contains(rt.classes, caller.Class):
+		err = errClass
+	default:
+		err = s.stillAdmitted(&call{peer: peer, caller: caller})
+	}
+	if err != nil {
+		s.writeFailure(w, err, nil)
 		return
 	}
+	rt.raw(s, w, r)
+}
+
+func serveMetrics(s *Server, w http.ResponseWriter, r *http.Request) {
 	gatherer := prometheus.Gatherer(s.cfg.Registry)
 	promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{}).ServeHTTP(w, r)
 }
 
-func serveOpenAPI(_ *Server, w http.ResponseWriter, _ *http.Request, _ Peer) {
+func serveOpenAPI(_ *Server, w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/yaml")
 	_, _ = w.Write(openAPI)
 }

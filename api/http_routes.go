@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/fsm"
 )
 
 var noDeadline time.Time
@@ -21,7 +22,9 @@ type route struct {
 	vars   string // what the path holds in place of {}
 	decode func(vars string, r *http.Request, body []byte) (proto.Message, error)
 	stream func(s *Server, ctx context.Context, req proto.Message, out *ndjson) error
-	raw    func(*Server, http.ResponseWriter, *http.Request, Peer)
+	raw    func(*Server, http.ResponseWriter, *http.Request)
+	// classes may call what is raw; of methods the method table says so.
+	classes []fsm.Class
 }
 
 // fixed are the routes without a variable: path, then HTTP method.
@@ -45,8 +48,8 @@ var fixed = map[string]map[string]route{
 		"POST":   {method: hexrv1.Cluster_Block_FullMethodName, decode: decodeBlock},
 		"DELETE": {method: hexrv1.Cluster_Unblock_FullMethodName, decode: decodeUnblock},
 	},
-	"/metrics":         {"GET": {raw: serveMetrics}},
-	"/v1/openapi.yaml": {"GET": {raw: serveOpenAPI}},
+	"/metrics":         {"GET": {raw: serveMetrics, classes: checkers}},
+	"/v1/openapi.yaml": {"GET": {raw: serveOpenAPI, classes: everyone}},
 }
 
 // variable are the routes that end with a variable of one segment.

@@ -11,6 +11,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 // call is an authenticated, admitted call.
@@ -42,6 +43,12 @@ func (s *Server) invoke(ctx context.Context, peer Peer, known bool, name string,
 ) (resp proto.Message, c *call, err error) {
 	begin := time.Now()
 	defer func() { s.metrics.answered(name, err, time.Since(begin)) }()
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(name, v)
+			resp, err = nil, errPanic
+		}
+	}()
 	c, err = s.admit(peer, known, name, md)
 	if err != nil {
 		return nil, c, err
@@ -49,14 +56,17 @@ func (s *Server) invoke(ctx context.Context, peer Peer, known bool, name string,
 	if err := s.validate(req); err != nil {
 		return nil, c, err
 	}
-	defer func() {
-		if recover() != nil {
-			s.log.Error("a handler panicked: this is a bug, please report it", "method", name)
-			resp, err = nil, errPanic
-		}
-	}()
 	resp, err = handler(context.WithValue(ctx, callKey{}, c), req)
 	return resp, c, err
+}
+
+// panicked logs what recover returned, without its value: it may be anything. It
+// is called in the deferred function itself.
+func (s *Server) panicked(method string, value any) {
+	if s.methods[method] == nil && method != "http" { // its name is the caller's
+		method = "unknown"
+	}
+	s.log.Error("a handler panicked: this is a bug, please report it", "method", method, quiet.Panic(value))
 }
 
 // admit finds out who calls what, and whether its class may.
@@ -81,6 +91,9 @@ func (s *Server) admit(peer Peer, known bool, name string, md metadata) (*call, 
 	}
 	if !peer.NotAfter.After(time.Now()) {
 		return c, errExpired
+	}
+	if m.audited == 0 { // of all others the log decides, and has a row
+		return c, s.stillAdmitted(c)
 	}
 	return c, nil
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"log/slog"
+	"syscall"
 	"time"
 )
 
@@ -56,9 +57,15 @@ type Limits struct {
 	HandshakesSource int           // of one address; 64
 	HandshakeTimeout time.Duration // 5 s
 	MaxAge           time.Duration // of a connection; 12 h
-	Connections      int           // open at once, of all but nodes; 4096
-	Share            int           // of them of one caller, or of one address without a caller; 512
-	HandshakeRate    int           // begun in a second, of one address and protocol; 400
+	// HandshakeRate is how many are begun in a second, of one address and protocol; 400.
+	HandshakeRate int
+	// Connections open at once, those of nodes aside, of which strangers without an
+	// identity may have a quarter; 4096, and at most half of the process's
+	// descriptors.
+	Connections int
+	// ConnectionsPeer are open at once of one identity, or of one address without
+	// one; 512, and at most half of Connections.
+	ConnectionsPeer int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -69,9 +76,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Handshakes, 256)
 	set(&l.HandshakesSource, 64)
-	set(&l.Connections, 4096)
-	set(&l.Share, 512)
 	set(&l.HandshakeRate, 400)
+	set(&l.Connections, min(4096, descriptors()/2))
+	set(&l.ConnectionsPeer, min(512, l.Connections/2))
 	if l.HandshakeTimeout == 0 {
 		l.HandshakeTimeout = 5 * time.Second
 	}
@@ -79,6 +86,15 @@ func (l Limits) withDefaults() Limits {
 		l.MaxAge = 12 * time.Hour
 	}
 	return l
+}
+
+// descriptors that this process may have open.
+func descriptors() int {
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		return 1024
+	}
+	return int(min(l.Cur, 1<<20))
 }
 
 // Validate says what is missing.

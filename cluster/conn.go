@@ -6,31 +6,40 @@ import (
 	"time"
 )
 
-// Conn is an accepted connection whose handshake is done. The listener closes
-// it when its peer's SVID ends or is no longer admitted.
+// Conn is a connection whose handshake is done. Its owner closes it when its
+// peer's SVID ends or is no longer admitted.
 type Conn struct {
 	*tls.Conn
-	peer  Peer
-	proto protocol
-	timer *time.Timer
-	gone  func(*Conn)
-	share *shares // counts it; or nil
-	once  sync.Once
-	err   error
+	peer    Peer
+	proto   protocol
+	dialled bool         // by this node
+	verify  func() error // the peer, against the bundle of now
+
+	number uint64 // in the order in which they were made
+	timer  *time.Timer
+	gone   func(*Conn)
+	once   sync.Once
+	err    error
 }
 
-// Peer is who connected; without an ID where no certificate verified.
+// Peer is who is at the other end; without an ID where no certificate verified.
 func (c *Conn) Peer() Peer { return c.peer }
+
+// key is who it counts for.
+func (c *Conn) key() string {
+	if c.peer.ID != "" {
+		return c.peer.ID
+	}
+	return hostOf(c.peer.Addr)
+}
 
 // Close closes the connection; again it does nothing.
 func (c *Conn) Close() error {
 	c.once.Do(func() {
 		c.gone(c)
-		if c.share != nil {
-			c.share.give(c)
-		}
-		// Not tls.Conn.Close alone: it may wait for a writer that hangs.
-		_ = c.NetConn().SetDeadline(time.Now().Add(closeGrace))
+		// Not tls.Conn.Close alone: it may wait for a peer that does not read.
+		force := time.AfterFunc(closeGrace, func() { _ = c.NetConn().Close() })
+		defer force.Stop()
 		c.err = c.Conn.Close()
 	})
 	return c.err

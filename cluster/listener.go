@@ -17,7 +17,8 @@ import (
 
 const warnEvery = 10 * time.Second
 
-// Listener owns the one port, and every connection that it accepted.
+// Listener owns the one port, every connection that it accepted, and the raft
+// streams that were dialled.
 type Listener struct {
 	cfg  Config
 	log  *slog.Logger
@@ -25,13 +26,10 @@ type Listener struct {
 	tls  *tls.Config
 	hand *handshakes
 
-	shares        *shares
-	full, strange rate.Sometimes // warn
+	strange rate.Sometimes // warns
 
 	raft, grpc, http, nodes *queue
-
-	mu    sync.Mutex
-	conns map[*Conn]struct{}
+	conns                   *connections
 
 	done chan struct{}
 	once sync.Once
@@ -57,13 +55,10 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 	}
 	l := &Listener{
 		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces), hand: &handshakes{limits: c.Limits},
-		shares: &shares{held: map[string]int{}}, full: rate.Sometimes{Interval: warnEvery}, strange: rate.Sometimes{Interval: warnEvery},
-		conns: map[*Conn]struct{}{}, done: make(chan struct{}),
+		conns: newConnections(c.TLS, c.Admission, c.Limits), strange: rate.Sometimes{Interval: warnEvery}, done: make(chan struct{}),
 	}
 	l.raft, l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l), newQueue(l)
-	l.wg.Add(2)
-	go l.accept()
-	go l.watch()
+	l.wg.Go(l.accept)
 	return l, nil
 }
 
@@ -83,15 +78,7 @@ func (l *Listener) HTTP() net.Listener { return l.http }
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.done) })
 	err := l.tcp.Close()
-	l.mu.Lock()
-	conns := make([]*Conn, 0, len(l.conns))
-	for c := range l.conns {
-		conns = append(conns, c)
-	}
-	l.mu.Unlock()
-	for _, c := range conns {
-		_ = c.Close()
-	}
+	l.conns.close()
 	l.wg.Wait()
 	if errors.Is(err, net.ErrClosed) {
 		return nil
@@ -100,7 +87,6 @@ func (l *Listener) Close() error {
 }
 
 func (l *Listener) accept() {
-	defer l.wg.Done()
 	for {
 		raw, err := l.tcp.Accept()
 		if err != nil {
@@ -112,11 +98,7 @@ func (l *Listener) accept() {
 			}
 		}
 		l.hand.begin(raw)
-		l.wg.Add(1)
-		go func() {
-			defer l.wg.Done()
-			l.shake(raw)
-		}()
+		l.wg.Go(func() { l.shake(raw) })
 	}
 }
 
@@ -133,7 +115,12 @@ func (l *Listener) shake(raw net.Conn) {
 		_ = raw.Close() // its text may quote an identity: it is not logged
 		return
 	}
-	c := &Conn{Conn: conn, proto: negotiated(conn.ConnectionState()), gone: l.forget}
+	began := l.conns.begin()
+	c := &Conn{Conn: conn, proto: negotiated(conn.ConnectionState())}
+	c.verify = func() (err error) {
+		_, err = l.cfg.TLS.Authenticate(conn.ConnectionState())
+		return err
+	}
 	if peer, err := l.cfg.TLS.Authenticate(conn.ConnectionState()); err == nil {
 		c.peer = peer
 	}
@@ -147,13 +134,7 @@ func (l *Listener) shake(raw net.Conn) {
 		return
 	}
 	_ = raw.SetDeadline(time.Time{})
-	if c.peer.Node == "" && !l.shares.take(c, l.cfg.Limits.Share) {
-		l.full.Do(func() { l.log.Warn("connections are refused: one caller, or one address, has too many open") })
-		_ = raw.Close()
-		return
-	}
-	if !l.keep(c) {
-		_ = c.Close()
+	if !l.conns.add(c, began) {
 		return
 	}
 	l.queue(c).hand(c)
@@ -179,37 +160,6 @@ func (l *Listener) admitRaft(c *Conn) bool {
 	return err == nil
 }
 
-// keep takes ownership of the connection until it is closed.
-func (l *Listener) keep(c *Conn) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	select {
-	case <-l.done:
-		return false
-	default:
-	}
-	if c.peer.Node == "" && len(l.conns) >= l.cfg.Limits.Connections {
-		l.full.Do(func() { l.log.Warn("connections are refused: too many are open") })
-		return false
-	}
-	life := l.cfg.Limits.MaxAge
-	if !c.peer.NotAfter.IsZero() {
-		life = min(life, time.Until(c.peer.NotAfter))
-	}
-	c.timer = time.AfterFunc(life, func() { _ = c.Close() })
-	l.conns[c] = struct{}{}
-	return true
-}
-
-func (l *Listener) forget(c *Conn) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if c.timer != nil {
-		c.timer.Stop()
-	}
-	delete(l.conns, c)
-}
-
 func (l *Listener) queue(c *Conn) *queue {
 	switch {
 	case c.proto == protoRaft:
@@ -220,39 +170,4 @@ func (l *Listener) queue(c *Conn) *queue {
 		return l.grpc
 	}
 	return l.http
-}
-
-// watch closes connections whose peers are no longer admitted.
-func (l *Listener) watch() {
-	defer l.wg.Done()
-	for {
-		updated, changed := l.cfg.TLS.Updated(), l.cfg.Admission.Changed()
-		select {
-		case <-updated:
-			l.closeIf(func(c *Conn) bool {
-				_, err := l.cfg.TLS.Authenticate(c.ConnectionState())
-				return c.peer.ID != "" && err != nil
-			})
-		case <-changed:
-			l.closeIf(func(c *Conn) bool {
-				return l.cfg.Admission.Blocked(c.peer) || c.proto == protoRaft && !l.cfg.Admission.IsMember(c.peer.Node)
-			})
-		case <-l.done:
-			return
-		}
-	}
-}
-
-func (l *Listener) closeIf(unfit func(*Conn) bool) {
-	l.mu.Lock()
-	conns := make([]*Conn, 0, len(l.conns))
-	for c := range l.conns {
-		conns = append(conns, c)
-	}
-	l.mu.Unlock()
-	for _, c := range conns {
-		if unfit(c) {
-			_ = c.Close()
-		}
-	}
 }

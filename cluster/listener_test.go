@@ -81,6 +81,9 @@ func (p *plainTLS) Client(nodeID string, alpn ...string) *tls.Config {
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13, NextProtos: alpn, Certificates: []tls.Certificate{p.cert}, RootCAs: p.pool(), ServerName: "node",
 		VerifyConnection: func(s tls.ConnectionState) error {
+			if _, err := p.Authenticate(s); err != nil {
+				return err
+			}
 			name := s.PeerCertificates[0].Subject.CommonName
 			if nodeID != "" && name != "node/"+nodeID {
 				return errors.New("another node")
@@ -113,8 +116,22 @@ func (p *plainTLS) Updated() <-chan struct{} {
 
 func (p *plainTLS) refuse() {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	p.refused = true
+	p.mu.Unlock()
+	p.renew()
+}
+
+func (p *plainTLS) leaf() []*x509.Certificate {
+	leaf, err := x509.ParseCertificate(p.cert.Certificate[0])
+	if err != nil {
+		panic(err)
+	}
+	return []*x509.Certificate{leaf}
+}
+
+func (p *plainTLS) renew() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
 	close(p.updated)
 	p.updated = make(chan struct{})
 }

@@ -8,12 +8,6 @@ import (
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/connectivity"
-	"google.golang.org/grpc/credentials"
-	"google.golang.org/grpc/keepalive"
-
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
 )
 
@@ -33,99 +27,50 @@ type PeersConfig struct {
 
 // Peers calls other nodes; one connection for each node and address.
 type Peers struct {
-	cfg    PeersConfig
+	cfg   PeersConfig
+	conns *connections
+
 	mu     sync.Mutex
-	conns  map[target]*grpc.ClientConn
+	links  map[target]*link
 	closed bool
+
+	done chan struct{}
+	wg   sync.WaitGroup
 }
 
 type target struct{ id, addr string }
 
-// NewPeers allocates; connections are made when they are needed.
-func NewPeers(c PeersConfig) *Peers { return &Peers{cfg: c, conns: map[target]*grpc.ClientConn{}} }
-
-// Close closes all connections.
-func (p *Peers) Close() error {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.closed = true
-	var errs []error
-	for t, c := range p.conns {
-		errs = append(errs, c.Close())
-		delete(p.conns, t)
+// NewPeers makes connections when they are needed; Close ends them.
+func NewPeers(c PeersConfig) *Peers {
+	p := &Peers{
+		cfg: c, conns: newConnections(c.TLS, nil, Limits{}.withDefaults()), links: map[target]*link{}, done: make(chan struct{}),
 	}
-	return errors.Join(errs...)
+	p.wg.Go(p.renew)
+	return p
 }
 
-func (p *Peers) conn(t target) (*grpc.ClientConn, error) {
+// Close closes all connections, and waits.
+func (p *Peers) Close() error {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if p.closed {
-		return nil, unavailable("the pool is closed")
+		p.mu.Unlock()
+		return nil
 	}
-	if c := p.conns[t]; c != nil {
-		return c, nil
+	p.closed = true
+	var errs []error
+	for _, l := range p.links {
+		errs = append(errs, l.Close())
 	}
-	if len(p.conns) >= maxPeers {
-		for old, c := range p.conns { // members change rarely: any will do
-			_ = c.Close()
-			delete(p.conns, old)
-			break
-		}
-	}
-	c, err := grpc.NewClient("passthrough:///"+t.addr,
-		grpc.WithTransportCredentials(credentials.NewTLS(p.cfg.TLS.Client(t.id, alpnH2))),
-		grpc.WithConnectParams(grpc.ConnectParams{
-			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
-			MinConnectTimeout: dialTimeout,
-		}),
-		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
-		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxMessage)),
-		grpc.WithDisableServiceConfig(),
-	)
-	if err != nil {
-		return nil, fmt.Errorf("dial node: %w", err)
-	}
-	p.conns[t] = c
-	return c, nil
+	clear(p.links)
+	p.mu.Unlock()
+	close(p.done)
+	p.conns.close()
+	p.wg.Wait()
+	return errors.Join(errs...)
 }
 
 func unavailable(why string) error {
 	return &RefusalError{Kind: clusterpb.Refusal_KIND_UNAVAILABLE, Message: why}
-}
-
-// ready returns a client once the connection stands: what fails before that is
-// certain not to have been sent.
-func (p *Peers) ready(ctx context.Context, t target) (clusterpb.PeerClient, error) {
-	c, err := p.conn(t)
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	tried := false
-	for {
-		state := c.GetState()
-		switch state {
-		case connectivity.Ready:
-			return clusterpb.NewPeerClient(c), nil
-		case connectivity.Idle:
-			c.Connect()
-		case connectivity.Connecting:
-			tried = true
-		case connectivity.TransientFailure:
-			if tried {
-				return nil, unavailable("the node does not answer")
-			}
-			tried = true
-			c.ResetConnectBackoff()
-		case connectivity.Shutdown:
-			return nil, unavailable("the connection was closed")
-		}
-		if !c.WaitForStateChange(ctx, state) {
-			return nil, unavailable("the node does not answer in time")
-		}
-	}
 }
 
 // call runs do on a connection that stands, and turns what breaks after that
@@ -134,7 +79,12 @@ func call[R interface{ GetRefusal() *clusterpb.Refusal }](
 	ctx context.Context, p *Peers, t target, do func(clusterpb.PeerClient, []byte) (R, error),
 ) (R, error) {
 	var none R
-	client, err := p.ready(ctx, t)
+	l, err := p.take(t)
+	if err != nil {
+		return none, err
+	}
+	defer p.give(l)
+	client, err := ready(ctx, l)
 	if err != nil {
 		return none, err
 	}

@@ -105,7 +105,7 @@ func TestPeerService(t *testing.T) {
 func TestPeerServiceIsForNodes(t *testing.T) {
 	addr := serve(t, newMembers("n2"))
 	agent := peersAs(t, "agent/a", testID)
-	conn, err := agent.conn(target{"n1", addr})
+	conn, err := agent.take(target{"n1", addr})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -1,7 +1,7 @@
 package cluster
 
 import (
-	"crypto/tls"
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -49,11 +49,13 @@ func (s *StreamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.
 		return nil, fmt.Errorf("dial %s: no member has that address", addr)
 	}
 	deadline := time.Now().Add(timeout)
-	dialer := tls.Dialer{
-		NetDialer: &net.Dialer{Deadline: deadline},
-		Config:    s.l.cfg.TLS.Client(nodeID, alpnRaft),
+	ctx, cancel := context.WithDeadline(context.Background(), deadline)
+	defer cancel()
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", string(addr))
+	if err != nil {
+		return nil, fmt.Errorf("dial member: %w", err)
 	}
-	conn, err := dialer.Dial("tcp", string(addr))
+	conn, err := s.l.conns.connect(ctx, raw, nodeID, alpnRaft)
 	if err != nil {
 		return nil, fmt.Errorf("dial member: %w", err)
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 // Validate is the leader's check, with Apply's own decoder, that an access may
@@ -69,9 +70,11 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		return nil, err
 	}
 	s.st.put(w, s.chain.tree.Hashes())
+	fault.Point("apply.decided")
 	if err := w.commit(s.db); err != nil {
 		return nil, err
 	}
+	fault.Point("apply.committed")
 	s.noteDestroyed(rows)
 	s.announce(len(rows) > 0)
 	return results, nil
@@ -87,7 +90,7 @@ func (s *Store) check(c *fsmpb.Check) error {
 		return err
 	}
 	if !equalRoot(root, c.GetRoot()) {
-		return fmt.Errorf("%w: at %d audit rows; move the data directory away and join again", ErrDiverged, c.GetSize())
+		return fmt.Errorf("%w: at %d audit rows", ErrDiverged, c.GetSize())
 	}
 	return nil
 }

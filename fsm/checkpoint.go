@@ -7,9 +7,11 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -38,6 +40,7 @@ func (s *Store) checkpoint(dir string) error {
 	if err := s.flush(); err != nil {
 		return fmt.Errorf("checkpoint: flush: %w", err)
 	}
+	fault.Point("checkpoint.flushed")
 	if err := s.db.Checkpoint(dir); err != nil {
 		return fmt.Errorf("checkpoint: %w", err)
 	}
@@ -58,6 +61,32 @@ func Inspect(_ context.Context, dir string, keys *seal.Keyring) (CheckpointMeta,
 	return CheckpointMeta{Index: st.index, Term: st.term, Configuration: st.configuration}, nil
 }
 
+// Verify reads every block of a checkpoint's directory: damage that Inspect does
+// not meet is ErrCorrupt.
+func Verify(ctx context.Context, dir string, keys *seal.Keyring) (err error) {
+	if _, err := Inspect(ctx, dir, keys); err != nil {
+		return err
+	}
+	db, err := openPebble(dir, slog.New(slog.DiscardHandler), nil)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	it, err := db.NewIterWithContext(ctx, nil)
+	if err != nil {
+		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
+	}
+	for it.First(); it.Valid() && ctx.Err() == nil; it.Next() {
+		if _, err := it.ValueAndErr(); err != nil {
+			break // Close says it too
+		}
+	}
+	if err := it.Close(); err != nil {
+		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
+	}
+	return ctx.Err()
+}
+
 // Restore replaces the content by that of a checkpoint directory on the same
 // file system, whose files are durable; the directory is moved in. It is durable
 // before it returns: a crash on the way leaves the old content or the new.
@@ -71,6 +100,7 @@ func (s *Store) Restore(ctx context.Context, dir string) error {
 	if err := os.Rename(dir, filepath.Join(s.cfg.Dir, name)); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	fault.Point("restore.moved")
 	if err := syncDir(s.cfg.Dir); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
@@ -99,11 +129,13 @@ func (s *Store) swap(name string) error {
 		s.failed = err
 		return err
 	}
+	fault.Point("restore.current")
 	if err := s.load(name); err != nil {
 		s.failed = err
 		return err
 	}
 	s.failed = nil
+	fault.Point("restore.loaded")
 	return removeOthers(s.cfg.Dir, name)
 }
 
@@ -127,7 +159,17 @@ func currentName(dir string) (string, error) {
 	if !strings.HasPrefix(name, storePrefix) || name != filepath.Base(name) {
 		return "", fmt.Errorf("%w: %s names no store", ErrCorrupt, currentFile)
 	}
-	return name, nil
+	return name, present(dir, name)
+}
+
+// present checks that a store is there, or none is: a name that was altered must
+// not begin an empty one, and end the others.
+func present(dir, name string) error {
+	stores, err := filepath.Glob(filepath.Join(dir, storePrefix+"*"))
+	if err != nil || len(stores) == 0 || slices.Contains(stores, filepath.Join(dir, name)) {
+		return err
+	}
+	return fmt.Errorf("%w: %s names a store that is not there", ErrCorrupt, currentFile)
 }
 
 func setCurrent(dir, name string) error {

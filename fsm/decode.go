@@ -49,6 +49,17 @@ func decodeEntry(data []byte, clusterID [16]byte) (*fsmpb.Entry, error) {
 	return &e, nil
 }
 
+// EntryMarks returns the marks in an entry of the log. They are the nodes' own
+// words, and true whether or not the entry is committed; none of what does not
+// decode.
+func EntryMarks(data []byte) []*fsmpb.Mark {
+	var e fsmpb.Entry
+	if proto.Unmarshal(data, &e) != nil {
+		return nil
+	}
+	return e.GetMarks()
+}
+
 // hasUnknown reports fields that this version does not know, at any depth.
 func hasUnknown(m protoreflect.Message) bool {
 	if len(m.GetUnknown()) > 0 {

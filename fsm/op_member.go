@@ -43,6 +43,7 @@ func (x *access) remove(id string) *fsmpb.Result {
 	m = proto.Clone(m).(*fsmpb.Member)
 	m.Removed = true
 	x.st.setMember(m)
+	x.st.unmark(id)
 	return granted()
 }
 

@@ -4,6 +4,7 @@ import (
 	"google.golang.org/protobuf/reflect/protoreflect"
 
 	"github.com/hexrdev/hexrd/audit"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
 // operations maps the field number of an access's operation to the audit's.
@@ -37,4 +38,15 @@ var operations = map[protoreflect.FieldNumber]audit.Operation{
 	46: audit.OpBlockList,
 	47: audit.OpSweep,
 	48: audit.OpThrottled,
+}
+
+// ReadOnly reports whether an access shows what is there, and changes nothing
+// but the audit.
+func ReadOnly(a *fsmpb.Access) bool {
+	switch OperationOf(a) {
+	case audit.OpGet, audit.OpList, audit.OpDescribe, audit.OpVersions, audit.OpAuditQuery, audit.OpAuditTail, audit.OpAuditVerify,
+		audit.OpTokenList, audit.OpSettingsGet, audit.OpBlockList:
+		return true
+	}
+	return false
 }

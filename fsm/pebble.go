@@ -5,10 +5,12 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -27,28 +29,20 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
 		DisableWAL: true, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableSize, Cache: cache,
-		Logger: pebbleLog{log}, ReadOnly: readOnly, ErrorIfNotExists: readOnly,
-		EventListener: &pebble.EventListener{BackgroundError: failed},
+		Logger: quiet.Library{
+			Log: log, Message: "the store's database reports a failure: look at the disk",
+			Info: quiet.Never, Warn: slog.LevelWarn, Error: slog.LevelError,
+		},
+		ReadOnly: readOnly, ErrorIfNotExists: readOnly, EventListener: &pebble.EventListener{BackgroundError: failed},
 	})
-	if err != nil {
+	if err == nil {
+		return db, nil
+	}
+	var errno syscall.Errno // the file system's: full, locked, not permitted
+	if errors.As(err, &errno) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	return db, nil
-}
-
-// pebbleLog passes that Pebble said something, never what.
-type pebbleLog struct{ log *slog.Logger }
-
-func (l pebbleLog) Infof(string, ...any) {}
-
-func (l pebbleLog) Errorf(string, ...any) {
-	l.log.Error("the store's database reported an error: look at the disk")
-}
-
-// Fatalf must not return, by Pebble's contract.
-func (l pebbleLog) Fatalf(string, ...any) {
-	l.log.Error("the store's database can't go on: look at the disk, then restart the node")
-	panic("hexrd: the store's database failed")
+	return nil, fmt.Errorf("%w: open: %w", ErrCorrupt, err)
 }
 
 // codec seals rows: a row opens only in its cluster, under its key.

@@ -45,8 +45,8 @@ func (ca *testCA) child(notAfter time.Time) *testCA {
 	return &testCA{t: ca.t, cert: ca.sign(tmpl, ca.cert, key.Public(), ca.key), key: key}
 }
 
-// quiet fails the test when the error tells who somebody is.
-func quiet(t *testing.T, err error) {
+// tellsNobody fails the test when the error tells who somebody is.
+func tellsNobody(t *testing.T, err error) {
 	t.Helper()
 	if err != nil && (strings.Contains(err.Error(), "canary") || strings.Contains(err.Error(), "spiffe://")) {
 		t.Errorf("the error tells who it was: %v", err)
@@ -96,7 +96,7 @@ func TestTheIDIsReadByteForByte(t *testing.T) {
 			if err == nil && peer.ID.String() != c.uri {
 				t.Fatalf("it was read as %s", peer.ID)
 			}
-			quiet(t, err)
+			tellsNobody(t, err)
 		})
 	}
 }
@@ -120,6 +120,22 @@ func TestAuthenticateLooksAtTheWholeLeaf(t *testing.T) {
 		"may sign revocations": {func(c *x509.Certificate) {
 			c.KeyUsage |= x509.KeyUsageCRLSign
 		}, ErrBadCertificate},
+		"for clients alone": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}, nil},
+		"for everything": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageAny}
+		}, nil},
+		"for what is not said": {func(c *x509.Certificate) { c.ExtKeyUsage = nil }, nil},
+		"for servers alone": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth}
+		}, ErrBadCertificate},
+		"for something else": {func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection}
+		}, ErrBadCertificate},
+		"for something that nobody knows": {func(c *x509.Certificate) {
+			c.ExtKeyUsage, c.UnknownExtKeyUsage = nil, []asn1.ObjectIdentifier{{1, 2, 3}}
+		}, ErrBadCertificate},
 		"a critical extension that nobody knows": {func(c *x509.Certificate) {
 			c.ExtraExtensions = []pkix.Extension{{Id: asn1.ObjectIdentifier{1, 2, 3}, Critical: true, Value: []byte{5, 0}}}
 		}, ErrBadCertificate},
@@ -130,7 +146,7 @@ func TestAuthenticateLooksAtTheWholeLeaf(t *testing.T) {
 			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 				t.Fatalf("error %v, want %v", err, c.want)
 			}
-			quiet(t, err)
+			tellsNobody(t, err)
 		})
 	}
 	t.Run("no bundle", func(t *testing.T) {
@@ -161,7 +177,7 @@ func TestForeignAuthorityVouchesForNobodyHere(t *testing.T) {
 		if !errors.Is(err, want) {
 			t.Errorf("error %v, want %v", err, want)
 		}
-		quiet(t, err)
+		tellsNobody(t, err)
 	}
 }
 

@@ -56,7 +56,7 @@ func TestWhatIsWrongIsSaid(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("error %v, want %q", err, want)
 		}
-		quiet(t, err)
+		tellsNobody(t, err)
 		if _, opened := Open(t.Context(), c); opened == nil {
 			t.Errorf("what is not valid opens (%s)", want)
 		}
@@ -108,7 +108,7 @@ func TestOnlyNodesOfTheTrustDomain(t *testing.T) {
 		if err := AuthorizeNode(testDomain)(parsed); (err == nil) == errors.Is(want, ErrNotNode) {
 			t.Errorf("%q as any node: %v", id, err)
 		}
-		quiet(t, err)
+		tellsNobody(t, err)
 	}
 	if err := AuthorizeNode(spiffeid.TrustDomain{})(spiffeid.ID{}); !errors.Is(err, ErrNotNode) {
 		t.Errorf("nothing at all: %v", err)

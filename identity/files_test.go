@@ -68,7 +68,7 @@ func opened(ctx context.Context, t *testing.T, ca *testCA, svid *x509svid.SVID, 
 		if err := src.Close(); err != nil {
 			t.Error(err)
 		}
-		log.quiet(t)
+		log.tellsNobody(t)
 	})
 	return src, cfg, log
 }
@@ -280,7 +280,7 @@ func TestFilesThatNeverCome(t *testing.T) {
 				_ = src.Close()
 				t.Fatal("it opens")
 			}
-			quiet(t, err)
+			tellsNobody(t, err)
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())

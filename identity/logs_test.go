@@ -63,8 +63,8 @@ func (l *logs) await(ctx context.Context, t *testing.T, n int, words ...string) 
 	}
 }
 
-// quiet fails the test when a line tells who somebody is.
-func (l *logs) quiet(t *testing.T) {
+// tellsNobody fails the test when a line tells who somebody is.
+func (l *logs) tellsNobody(t *testing.T) {
 	t.Helper()
 	for _, word := range []string{"canary", "spiffe://hexr"} {
 		if n, _ := l.count(word); n > 0 {

@@ -7,6 +7,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
@@ -41,7 +42,7 @@ type Peer struct {
 	Digest   [sha256.Size]byte // SHA-256 of the leaf's DER, or of the token
 }
 
-// Authenticate verifies the peer's certificate of a TLS connection against the
+// Authenticate verifies the client's certificate of a TLS connection against the
 // authorities that bundles has now for td, and no others. It is called when a
 // connection is accepted, and again for open ones when the bundle changes. The
 // errors are ErrNoCertificate, ErrBadCertificate, ErrWrongTrustDomain and
@@ -51,10 +52,10 @@ func Authenticate(state tls.ConnectionState, bundles x509bundle.Source, td spiff
 	if len(state.PeerCertificates) == 0 {
 		return Peer{}, ErrNoCertificate
 	}
-	return verify(state.PeerCertificates, bundles, td)
+	return verify(state.PeerCertificates, bundles, td, x509.ExtKeyUsageClientAuth)
 }
 
-func verify(certs []*x509.Certificate, bundles x509bundle.Source, td spiffeid.TrustDomain) (Peer, error) {
+func verify(certs []*x509.Certificate, bundles x509bundle.Source, td spiffeid.TrustDomain, use x509.ExtKeyUsage) (Peer, error) {
 	leaf := certs[0]
 	if len(certs) > maxChain {
 		return Peer{}, fmt.Errorf("%w: chain of more than %d", ErrBadCertificate, maxChain)
@@ -69,6 +70,9 @@ func verify(certs []*x509.Certificate, bundles x509bundle.Source, td spiffeid.Tr
 	if leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 {
 		return Peer{}, fmt.Errorf("%w: key usage lacks digitalSignature", ErrBadCertificate)
 	}
+	if !usableFor(leaf, use) {
+		return Peer{}, fmt.Errorf("%w: it is not for this side of a connection", ErrBadCertificate)
+	}
 	own, err := bundles.GetX509BundleForTrustDomain(td)
 	if err != nil {
 		return Peer{}, fmt.Errorf("%w: no bundle to verify it with", ErrBadCertificate)
@@ -78,6 +82,12 @@ func verify(certs []*x509.Certificate, bundles x509bundle.Source, td spiffeid.Tr
 		return Peer{}, classify(err)
 	}
 	return Peer{ID: id, NotAfter: validUntil(chains), Kind: KindX509, Digest: sha256.Sum256(leaf.Raw)}, nil
+}
+
+// usableFor: where extended key usages are named, this one is among them.
+func usableFor(leaf *x509.Certificate, use x509.ExtKeyUsage) bool {
+	return len(leaf.ExtKeyUsage)+len(leaf.UnknownExtKeyUsage) == 0 ||
+		slices.Contains(leaf.ExtKeyUsage, use) || slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageAny)
 }
 
 // leafID returns the SPIFFE ID of the leaf's only URI SAN, byte for byte as it

@@ -2,6 +2,7 @@ package identity
 
 import (
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 
@@ -76,7 +77,10 @@ func admit(state tls.ConnectionState, src interface {
 	if err != nil {
 		return err
 	}
-	peer, err := Authenticate(state, src, own.ID.TrustDomain())
+	if len(state.PeerCertificates) == 0 {
+		return ErrNoCertificate
+	}
+	peer, err := verify(state.PeerCertificates, src, own.ID.TrustDomain(), x509.ExtKeyUsageServerAuth)
 	if err != nil {
 		return err
 	}

@@ -128,8 +128,8 @@ func TestRequiredCertificatesAreVerifiedInTheHandshake(t *testing.T) {
 			if c.want != nil && !errors.Is(c.want, ErrNoCertificate) && !errors.Is(m.serverErr, c.want) {
 				t.Fatalf("error %v, want %v", m.serverErr, c.want)
 			}
-			quiet(t, m.serverErr)
-			quiet(t, m.clientErr)
+			tellsNobody(t, m.serverErr)
+			tellsNobody(t, m.clientErr)
 		})
 	}
 }
@@ -147,7 +147,7 @@ func TestOptionalCertificatesAreTheProtocolsToAnswer(t *testing.T) {
 			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
 				t.Fatalf("error %v, want %v", err, c.want)
 			}
-			quiet(t, err)
+			tellsNobody(t, err)
 		})
 	}
 }
@@ -177,7 +177,7 @@ func TestACertificateWithoutItsKeyNeverGetsThrough(t *testing.T) {
 		if m.serverErr == nil || m.clientErr == nil {
 			t.Errorf("required %t: it got through", require)
 		}
-		quiet(t, m.serverErr)
+		tellsNobody(t, m.serverErr)
 	}
 }
 
@@ -196,6 +196,9 @@ func TestTheDialerTakesNobodyElse(t *testing.T) {
 		"an agent":         {ca.leaf([]string{agent}, nil), AuthorizeExactly(testDomain, "n1"), ErrNotNode},
 		"nobody wanted":    {ca.leaf([]string{node1}, nil), nil, ErrNotAuthorized},
 		"another domain's": {ca.leaf([]string{"spiffe://evil.cloud/hexr/node/n1"}, nil), AuthorizeNode(testDomain), ErrWrongTrustDomain},
+		"for clients alone": {ca.leaf([]string{node1}, func(c *x509.Certificate) {
+			c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+		}), AuthorizeNode(testDomain), ErrBadCertificate},
 		"expired": {ca.leaf([]string{node1}, func(c *x509.Certificate) {
 			c.NotAfter = time.Now().Add(-time.Second)
 		}), AuthorizeNode(testDomain), ErrExpired},
@@ -206,8 +209,8 @@ func TestTheDialerTakesNobodyElse(t *testing.T) {
 			if !errors.Is(m.clientErr, c.want) || (m.clientErr == nil) != (c.want == nil) {
 				t.Fatalf("error %v, want %v", m.clientErr, c.want)
 			}
-			quiet(t, m.clientErr)
-			quiet(t, m.serverErr)
+			tellsNobody(t, m.clientErr)
+			tellsNobody(t, m.serverErr)
 		})
 	}
 }

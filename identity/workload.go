@@ -15,6 +15,8 @@ import (
 	"google.golang.org/grpc/backoff"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const (
@@ -50,7 +52,7 @@ func openWorkload(ctx context.Context, cfg Config) (*workloadSource, error) {
 		BaseDelay: retryFirst, Multiplier: 1.6, Jitter: 0.2, MaxDelay: retryMost}}
 	client, err := workloadapi.New(ctx,
 		workloadapi.WithAddr(cfg.socket()),
-		workloadapi.WithLogger(spiffeLogger{cfg.Logger}),
+		workloadapi.WithLogger(quiet.Noise(cfg.Logger, "go-spiffe reports a problem")),
 		workloadapi.WithBackoffStrategy(retries{}),
 		workloadapi.WithDialOptions(grpc.WithConnectParams(connect)))
 	if err != nil {

@@ -147,7 +147,7 @@ func (a *agentAPI) open(ctx context.Context, cfg Config) (Source, *logs) {
 		if err := src.Close(); err != nil {
 			a.t.Error(err)
 		}
-		log.quiet(a.t)
+		log.tellsNobody(a.t)
 	})
 	return src, log
 }
@@ -210,7 +210,7 @@ func TestWhichSVIDIsTaken(t *testing.T) {
 		if !errors.Is(err, ErrNoIdentity) {
 			t.Errorf("error %v", err)
 		}
-		quiet(t, err)
+		tellsNobody(t, err)
 	})
 	t.Run("the one held", func(t *testing.T) {
 		ctx := within(t, 20*time.Second)
@@ -262,8 +262,8 @@ func TestWhyThereIsNoSVID(t *testing.T) {
 			if took := time.Since(begin); took > 5*time.Second {
 				t.Errorf("it took %s", took)
 			}
-			quiet(t, err)
-			log.quiet(t)
+			tellsNobody(t, err)
+			log.tellsNobody(t)
 		})
 	}
 	ctx, cancel := context.WithCancel(t.Context())

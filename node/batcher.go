@@ -74,6 +74,7 @@ func (n *Node) collect(ctx context.Context, queue *fairQueue) []*item {
 }
 
 func (b *batcher) forward(ctx context.Context, batch []*item) {
+	sent := time.Now()
 	reply, err := b.propose(ctx, batch)
 	at := 0
 	for _, it := range batch {
@@ -81,7 +82,9 @@ func (b *batcher) forward(ctx context.Context, batch []*item) {
 			it.done <- decided{err: err}
 			continue
 		}
-		it.done <- decided{results: reply.GetResults()[at : at+len(it.accesses)], index: reply.GetIndex(), time: reply.GetTime()}
+		it.done <- decided{
+			sent: sent, results: reply.GetResults()[at : at+len(it.accesses)], index: reply.GetIndex(), time: reply.GetTime(),
+		}
 		at += len(it.accesses)
 	}
 }
@@ -94,11 +97,11 @@ func (b *batcher) propose(ctx context.Context, batch []*item) (*fsmpb.ProposalRe
 	if id == b.n.cfg.ID { // since they were queued
 		return nil, &NotLeaderError{id, addr}
 	}
-	cluster := b.n.cfg.Keys.ClusterID()
-	p := &fsmpb.Proposal{Format: proposalFormat, ClusterId: cluster[:], NodeTime: time.Now().UnixNano()}
+	var accesses []*fsmpb.Access
 	for _, it := range batch {
-		p.Accesses = append(p.Accesses, it.accesses...)
+		accesses = append(accesses, it.accesses...)
 	}
+	p := b.n.proposal(accesses)
 	data, err := proto.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)

@@ -10,6 +10,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -19,10 +20,15 @@ const (
 	LogStoreWAL  = "wal"
 )
 
-// Forwarder carries proposals to the leader. Its errors are those of this
-// package; what is not certain is ErrUnknownOutcome.
+// Forwarder is the way to the other nodes. Its errors are those of this package.
 type Forwarder interface {
+	// Propose carries a proposal to the leader; what is not certain is
+	// ErrUnknownOutcome.
 	Propose(ctx context.Context, leaderID, leaderAddr string, proposal []byte) (reply []byte, err error)
+	// Ask asks a node, or with an empty ID whoever is at that address, where it
+	// stands; ErrRemoved when it does not know this node as a member, ErrForeign when
+	// it is of another cluster.
+	Ask(ctx context.Context, id, addr string) (Standing, error)
 }
 
 // Bootstrap says how a new cluster begins.
@@ -51,6 +57,7 @@ type Config struct {
 
 	Bootstrap *Bootstrap // nil: no. Changes nothing on existing state
 	Joining   bool       // an empty directory is that of a node which is being added
+	AskAlso   []string   // where to ask for members, should all addresses have changed
 
 	// Refuse is asked on the leader before an access enters the log; any outcome
 	// but 0 refuses that access alone, without a row. nil: none is refused.
@@ -58,6 +65,8 @@ type Config struct {
 
 	Timers Timers
 	Limits Limits
+
+	Now func() time.Time // the clock; nil: the system's
 }
 
 // Timers of raft. Zero fields mean the defaults. Heartbeats wait behind a
@@ -69,6 +78,7 @@ type Timers struct {
 	Lease     time.Duration // 500 ms: a leader that hears no quorum steps down
 	Commit    time.Duration // 25 ms: how late a follower of an idle leader learns a commit
 	Hang      time.Duration // 10 s: a sync that takes longer means that the disk hangs
+	Late      time.Duration // 3 s: the answer to a read that took longer is decided anew
 }
 
 // Limits of a node. Zero fields mean the defaults.
@@ -96,6 +106,7 @@ func (c Config) withDefaults() Config {
 	or(&c.Timers.Lease, 500*time.Millisecond)
 	or(&c.Timers.Commit, 25*time.Millisecond)
 	or(&c.Timers.Hang, 10*time.Second)
+	or(&c.Timers.Late, 3*time.Second)
 	or(&c.Limits.BatchCount, 512)
 	or(&c.Limits.BatchBytes, 1<<20)
 	or(&c.Limits.Queue, 4096)
@@ -103,6 +114,9 @@ func (c Config) withDefaults() Config {
 	or(&c.Limits.SnapshotEvery, 30*time.Second)
 	or(&c.Limits.TrailingEntries, 10240)
 	or(&c.Limits.IdleEvery, 30*time.Second)
+	if c.Now == nil {
+		c.Now = fault.Now
+	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}

@@ -4,6 +4,9 @@ package node
 
 import "errors"
 
+// comeBack is what to do with a node whose disk can't be trusted any more.
+const comeBack = "move the data directory away, `hexrd members remove` the node, and join again under another node ID"
+
 var (
 	// ErrNoLeader: no leader is known or reachable; certainly nothing was applied.
 	ErrNoLeader = errors.New("no leader")
@@ -25,11 +28,14 @@ var (
 	ErrRemoved = errors.New("this node was removed from its cluster")
 	// ErrLogStore: the directory was made with another log store.
 	ErrLogStore = errors.New("the log store is fixed when a node is created")
+	// ErrForeign: the members that this node knows are of another cluster.
+	ErrForeign = errors.New("this data directory is not of the cluster whose nodes answer at the addresses that it knows")
 	// ErrGap: entries are missing between the store and the log.
-	ErrGap = errors.New("entries are missing between the store and the raft log: " +
-		"move the data directory away, remove the member and join again")
-	// ErrLog: the raft log is damaged.
+	ErrGap = errors.New("entries are missing between the store and the raft log")
+	// ErrLog: the raft log, or term and vote beside it, is damaged.
 	ErrLog = errors.New("the raft log is damaged")
+	// ErrSnapshot: a snapshot is damaged.
+	ErrSnapshot = errors.New("a snapshot is damaged")
 	// ErrDisk: the disk failed or hangs.
 	ErrDisk = errors.New("the disk failed or hangs")
 )

@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/hashicorp/raft"
+	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 	"github.com/hexrdev/hexrd/seal"
@@ -37,12 +38,16 @@ type group struct {
 	dir    string
 	limit  Limits
 	refuse func(*fsmpb.Access) fsmpb.Outcome
+	late   time.Duration // Timers.Late
 	log    *record
 
-	mu    sync.Mutex
-	nodes map[string]*Node
-	addrs map[string]string
-	lis   map[string]net.Listener
+	mu       sync.Mutex
+	off      map[string]time.Duration             // by which a node's clock is wrong
+	hold     func(from string, p *fsmpb.Proposal) // nil: proposals go through at once
+	answered func(from string)                    // nil: answers come at once
+	nodes    map[string]*Node
+	addrs    map[string]string
+	lis      map[string]net.Listener
 }
 
 func newGroup(t *testing.T, store string) *group {
@@ -51,7 +56,7 @@ func newGroup(t *testing.T, store string) *group {
 	if err != nil {
 		t.Fatal(err)
 	}
-	g := &group{t: t, store: store, keys: keys, log: &record{}, dir: t.TempDir(), nodes: map[string]*Node{}, addrs: map[string]string{}, lis: map[string]net.Listener{}}
+	g := &group{t: t, store: store, keys: keys, log: &record{}, dir: t.TempDir(), off: map[string]time.Duration{}, nodes: map[string]*Node{}, addrs: map[string]string{}, lis: map[string]net.Listener{}}
 	t.Cleanup(func() {
 		for id := range g.addrs {
 			g.stop(id)
@@ -60,13 +65,55 @@ func newGroup(t *testing.T, store string) *group {
 	return g
 }
 
-// Propose is the forwarder of all nodes.
-func (g *group) Propose(ctx context.Context, id, _ string, proposal []byte) ([]byte, error) {
-	n := g.node(id)
+// Propose hands a proposal to another node.
+func (l link) Propose(ctx context.Context, id, _ string, proposal []byte) ([]byte, error) {
+	n := l.node(id)
 	if n == nil {
 		return nil, ErrNoLeader
 	}
-	return n.HandlePropose(ctx, fromOf(proposal), proposal)
+	if l.hold != nil {
+		var p fsmpb.Proposal
+		if err := proto.Unmarshal(proposal, &p); err != nil {
+			return nil, err
+		}
+		l.hold(l.from, &p)
+	}
+	reply, err := n.HandlePropose(ctx, l.from, proposal)
+	if l.answered != nil {
+		l.answered(l.from)
+	}
+	return reply, err
+}
+
+// Ask answers for a node to the node that asks.
+func (l link) Ask(_ context.Context, id, _ string) (Standing, error) {
+	n := l.node(id)
+	if n == nil {
+		return Standing{}, ErrNoLeader
+	}
+	index, term := n.Mark(l.from)
+	return Standing{ID: id, Time: n.cfg.Now().UnixNano(), Applied: n.Store().AppliedIndex(), MarkIndex: index, MarkTerm: term, Members: n.Servers()}, nil
+}
+
+func (g *group) offset(id string) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.off[id]
+}
+
+// shift makes nodes' clocks wrong, all at once.
+func (g *group) shift(by time.Duration, ids ...string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for _, id := range ids {
+		g.off[id] = by
+	}
+}
+
+// link is a node's way to the others.
+type link struct {
+	*group
+	from string
 }
 
 func (g *group) node(id string) *Node {
@@ -88,11 +135,12 @@ func (g *group) config(id string, bootstrap, joining bool) Config {
 	c := Config{
 		ID: id, Dir: filepath.Join(g.dir, id), Address: g.addrs[id], LogStore: g.store, Keys: g.keys,
 		InstallKeys: func(context.Context, []byte) error { return nil }, ExportKeys: g.keys.Export,
-		Stream: tcp{l}, Forward: g, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit, Refuse: g.refuse,
-		Timers: Timers{Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
+		Stream: tcp{l}, Forward: link{g, id}, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
+		Now: func() time.Time { return time.Now().Add(g.offset(id)) }, Refuse: g.refuse,
+		Timers: Timers{Late: g.late, Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
 	}
 	if bootstrap {
-		c.Bootstrap = &Bootstrap{TrustDomain: "hexr.cloud", AuditKey: make([]byte, 32)}
+		c.Bootstrap = &Bootstrap{TrustDomain: "hexr.cloud", AuditKey: make([]byte, 32), Settings: &fsmpb.Settings{JoinWithoutToken: true}}
 	}
 	return c
 }
@@ -109,6 +157,9 @@ func (g *group) start(id string, bootstrap, joining bool) *Node {
 	g.mu.Lock()
 	g.nodes[id] = n
 	g.mu.Unlock()
+	if err := n.Start(g.t.Context()); err != nil {
+		g.t.Fatal(err)
+	}
 	return n
 }
 
@@ -130,17 +181,30 @@ func three(t *testing.T, store string, limit Limits) *group {
 	t.Helper()
 	g := newGroup(t, store)
 	g.limit = limit
+	g.voters()
+	return g
+}
+
+// voters starts three.
+func (g *group) voters() {
+	g.t.Helper()
 	g.start("n1", true, false)
 	for _, id := range []string{"n2", "n3"} {
 		g.start(id, false, true)
 		g.add(id)
 	}
-	return g
 }
 
 func (g *group) add(id string) {
 	g.t.Helper()
 	leader := g.leader()
+	results, _, err := leader.Do(g.t.Context(), []*fsmpb.Access{{
+		Caller: "spiffe://hexr.cloud/hexr/node/" + id, Svid: fsmpb.SVIDKind_SVID_KIND_NONE,
+		Op: &fsmpb.Access_Join{Join: &fsmpb.Join{Address: g.addrs[id], AuditKey: make([]byte, 32)}},
+	}})
+	if err != nil || results[0].GetOutcome() != fsmpb.Outcome_OUTCOME_GRANTED {
+		g.t.Fatal(err, results)
+	}
 	if err := leader.AddNonvoter(g.t.Context(), id, g.addrs[id]); err != nil {
 		g.t.Fatal(err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -14,11 +15,13 @@ import (
 
 	"github.com/hexrdev/hexrd/fsm"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 // machine is the store as raft drives it. It is a ConfigurationStore and not a
 // BatchingFSM: raft gives those no configurations.
 type machine struct {
+	log       *slog.Logger
 	store     *fsm.Store
 	snapshots *snapshots
 	restoring string       // directory on the store's file system to unpack in
@@ -39,7 +42,11 @@ type applied struct {
 }
 
 func (m *machine) Apply(l *raft.Log) any {
-	results, err := m.store.Apply(l.Index, l.Term, l.Data, m.inFlight.Load() > 0)
+	var results []*fsmpb.Result
+	err := guarded(m.log, func() (err error) {
+		results, err = m.store.Apply(l.Index, l.Term, l.Data, m.inFlight.Load() > 0)
+		return err
+	})
 	if err != nil {
 		m.fail(err)
 	}
@@ -47,7 +54,8 @@ func (m *machine) Apply(l *raft.Log) any {
 }
 
 func (m *machine) StoreConfiguration(index uint64, c raft.Configuration) {
-	if err := m.store.StoreConfiguration(index, toConfiguration(c)); err != nil {
+	err := guarded(m.log, func() error { return m.store.StoreConfiguration(index, toConfiguration(c)) })
+	if err != nil {
 		m.fail(fmt.Errorf("store configuration: %w", err))
 		return
 	}
@@ -67,16 +75,19 @@ func toConfiguration(c raft.Configuration) *fsmpb.Configuration {
 // Snapshot costs nothing: the checkpoint is taken in Persist, beside Apply. It
 // may hold entries after the snapshot's index; the store skips them when raft
 // applies them again.
-func (m *machine) Snapshot() (raft.FSMSnapshot, error) { return checkpointer{m.store}, nil }
+func (m *machine) Snapshot() (raft.FSMSnapshot, error) { return checkpointer{m.log, m.store}, nil }
 
-type checkpointer struct{ store *fsm.Store }
+type checkpointer struct {
+	log   *slog.Logger
+	store *fsm.Store
+}
 
 func (c checkpointer) Persist(s raft.SnapshotSink) error {
 	k, ok := s.(*sink)
 	if !ok {
 		return errors.New("not a sink of this node's snapshot store")
 	}
-	if err := k.checkpoint(context.Background(), c.store); err != nil {
+	if err := guarded(c.log, func() error { return k.checkpoint(context.Background(), c.store) }); err != nil {
 		return errors.Join(err, k.Cancel())
 	}
 	return k.Close()
@@ -96,7 +107,7 @@ func (m *machine) Restore(rc io.ReadCloser) error {
 	if !ok {
 		return errors.New("not a snapshot of this node's snapshot store")
 	}
-	if err := m.restore(src.meta); err != nil {
+	if err := guarded(m.log, func() error { return m.restore(src.meta) }); err != nil {
 		m.fail(err)
 		return err
 	}
@@ -111,9 +122,11 @@ func (m *machine) restore(meta *raft.SnapshotMeta) error {
 	if err := cloneCheckpoint(m.snapshots.content(meta.ID), m.restoring); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	fault.Point("restore.copied")
 	if err := m.store.Restore(context.Background(), m.restoring); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
+	fault.Point("restore.restored")
 	return m.store.StoreConfiguration(meta.ConfigurationIndex, toConfiguration(meta.Configuration))
 }
 

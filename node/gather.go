@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -25,8 +26,12 @@ type gather struct {
 	n     *Node
 	queue *fairQueue
 	slots chan struct{}
+	marks marks
+	// handing: leadership is being handed on.
+	handing atomic.Bool
 	// Only run uses these.
 	stamp int64     // of the last entry
+	off   bool      // the clock was found wrong
 	raft  *instance // that this node has caught up with, as leader of term
 	term  uint64
 }
@@ -53,34 +58,26 @@ func (g *gather) run(ctx context.Context) {
 // apply validates, stamps and appends one entry, and leaves the waiting to a
 // goroutine that gives the slot back.
 func (g *gather) apply(batch []*item) {
-	if err := g.catchUp(); err != nil {
+	if err := errors.Join(g.catchUp(), g.checkClock()); err != nil {
 		<-g.slots
 		g.answer(batch, nil, nil, decided{err: err})
 		return
 	}
 	entry, refused := g.entry(batch)
-	err := g.n.clock.check()
-	if err != nil {
-		g.n.log.Error("this node's clock is far from the others': it hands leadership on; set its clock")
-		err = errors.Join(&NotLeaderError{}, err)
-		g.n.own(func(context.Context) { _ = g.n.raft.Load().LeadershipTransfer().Error() })
-	}
-	var data []byte
-	if err == nil {
-		data, err = proto.MarshalOptions{Deterministic: true}.Marshal(entry)
-	}
+	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(entry)
 	if err != nil || len(entry.GetAccesses()) == 0 {
 		<-g.slots
 		g.answer(batch, refused, nil, decided{err: err})
 		return
 	}
 	g.n.machine.inFlight.Add(1)
+	sent := time.Now()
 	f := g.n.raft.Load().Apply(data, enqueueTimeout)
 	g.n.own(func(context.Context) {
 		defer g.n.machine.inFlight.Add(-1)
 		d := g.outcome(f, len(entry.GetAccesses()))
 		<-g.slots
-		d.time = entry.GetTime()
+		d.sent, d.time = sent, entry.GetTime()
 		g.answer(batch, refused, d.results, d)
 	})
 }
@@ -105,14 +102,39 @@ func (g *gather) catchUp() error {
 	return nil
 }
 
+// checkClock refuses to stamp with a clock that is far from the others', and
+// hands leadership on.
+func (g *gather) checkClock() error {
+	err := g.n.checkClock(g.n.ctx)
+	if err == nil {
+		g.off = false
+		return nil
+	}
+	if !g.off {
+		g.off = true
+		if errors.Is(err, errClock) {
+			g.n.log.Error("this node's clock is more than 5 s from the others': it hands leadership on; set its clock")
+		} else {
+			g.n.log.Warn("this node leads, but too few members answer what time they have: nothing is stamped until they do")
+		}
+	}
+	if errors.Is(err, errClock) && g.handing.CompareAndSwap(false, true) {
+		g.n.own(func(ctx context.Context) {
+			defer g.handing.Store(false)
+			_ = g.n.Transfer(ctx, "") // tried again at the next batch
+		})
+	}
+	return errors.Join(&NotLeaderError{}, err)
+}
+
 // entry builds the next entry from the accesses that may enter the log. refused
 // has an outcome for each, 0 for those in the entry: a bad one is refused alone.
 func (g *gather) entry(batch []*item) (*fsmpb.Entry, []fsmpb.Outcome) {
 	store := g.n.store
-	now := max(time.Now().UnixNano(), g.stamp, store.Time())
+	now := max(g.n.cfg.Now().UnixNano(), g.stamp, store.Time())
 	g.stamp = now
 	id := g.n.cfg.Keys.ClusterID()
-	e := &fsmpb.Entry{Format: entryFormat, Time: now, ClusterId: id[:], Leader: g.n.cfg.ID}
+	e := &fsmpb.Entry{Format: entryFormat, Time: now, ClusterId: id[:], Leader: g.n.cfg.ID, Marks: append(g.marks.take(), g.n.mark())}
 	if size := store.AuditSize(); size > 0 {
 		if root, err := store.Root(size); err == nil {
 			e.Check = &fsmpb.Check{Size: size, Root: root[:]}
@@ -164,7 +186,7 @@ func (g *gather) outcome(f raft.ApplyFuture, want int) decided {
 func (g *gather) answer(batch []*item, refused []fsmpb.Outcome, results []*fsmpb.Result, d decided) {
 	at := 0
 	for _, it := range batch {
-		mine := decided{index: d.index, time: d.time, err: d.err}
+		mine := decided{sent: d.sent, index: d.index, time: d.time, err: d.err}
 		if d.err == nil {
 			for range it.accesses {
 				if o := refused[at]; o != 0 {

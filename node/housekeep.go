@@ -32,7 +32,7 @@ func (n *Node) housekeep(ctx context.Context) {
 		if id, _ := n.Leader(); id != n.cfg.ID || !n.store.Ready() {
 			continue
 		}
-		if time.Now().UnixNano()-n.store.Time() > int64(n.cfg.Limits.IdleEvery) {
+		if n.cfg.Now().UnixNano()-n.store.Time() > int64(n.cfg.Limits.IdleEvery) {
 			n.moveTime()
 		}
 		n.sweep(ctx)
@@ -54,14 +54,26 @@ func (n *Node) erase(ctx context.Context) {
 	}
 }
 
+// snapshotAnew replaces a snapshot that can't be sent: an entry makes sure that
+// there is something new to take.
+func (n *Node) snapshotAnew() {
+	n.own(func(context.Context) {
+		n.moveTime()
+		if err := n.raft.Load().Snapshot().Error(); err != nil {
+			n.log.Warn("no snapshot was taken in place of a damaged one; the next one is")
+		}
+	})
+}
+
 // moveTime appends an entry without accesses.
 func (n *Node) moveTime() {
-	if n.clock.check() != nil {
+	if n.checkClock(n.ctx) != nil {
 		return
 	}
 	id := n.cfg.Keys.ClusterID()
 	data, err := proto.Marshal(&fsmpb.Entry{
-		Format: entryFormat, Time: time.Now().UnixNano(), ClusterId: id[:], Leader: n.cfg.ID,
+		Format: entryFormat, Time: n.cfg.Now().UnixNano(), ClusterId: id[:], Leader: n.cfg.ID,
+		Marks: append(n.gather.marks.take(), n.mark()),
 	})
 	if err != nil {
 		return
@@ -71,7 +83,7 @@ func (n *Node) moveTime() {
 
 func (n *Node) sweep(ctx context.Context) {
 	for range sweepRounds {
-		if !n.store.SweepDue(time.Now().UnixNano()) {
+		if !n.store.SweepDue(n.cfg.Now().UnixNano()) {
 			return
 		}
 		ctx, cancel := context.WithTimeout(ctx, rpcTimeout)

@@ -4,9 +4,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -33,38 +35,38 @@ type rawLog interface {
 func openStable(dir string) (*raftboltdb.BoltStore, error) {
 	s, err := openBolt(filepath.Join(dir, raftDir, "stable.db"))
 	if err != nil {
-		return nil, fmt.Errorf("open stable store (does another process use this directory?): %w", err)
+		return nil, unreadable("open stable store", err)
 	}
 	return s, nil
 }
 
 // openLog opens the log store that the directory was made with; a new one is
 // made with want.
-func openLog(dir, want string, h hclogAdapter) (rawLog, string, error) {
+func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 	kind, err := logKind(dir, want)
 	if err != nil {
 		return nil, "", err
 	}
 	switch kind {
 	case LogStoreBolt:
-		s, err := openBolt(filepath.Join(dir, raftDir, "log.db"))
+		file := filepath.Join(dir, raftDir, "log.db")
+		s, err := openBolt(file)
 		if err != nil {
-			return nil, "", fmt.Errorf("open raft log: %w", err)
+			return nil, "", unreadable("open raft log", err)
 		}
-		return s, kind, nil
+		return sturdyLog{s, file, &atomic.Bool{}}, kind, nil
 	case LogStoreWAL:
 		path := filepath.Join(dir, raftDir, "wal")
 		if err := os.MkdirAll(path, 0o700); err != nil {
 			return nil, "", fmt.Errorf("open raft log: %w", err)
 		}
-		meta := &metadb.BoltMetaDB{}
-		s, err := wal.Open(path, wal.WithLogger(h.logger()), wal.WithMetaStore(meta))
+		s, err := openWAL(path, log)
 		if err != nil {
-			return nil, "", errors.Join(fmt.Errorf("open raft log: %w", err), meta.Close())
+			return nil, "", unreadable("open raft log", err)
 		}
-		return walLog{s, meta}, kind, nil
+		return sturdyLog{s, path, &atomic.Bool{}}, kind, nil
 	}
-	return nil, "", fmt.Errorf("%w: %q is unknown, use bolt or wal", ErrLogStore, kind)
+	return nil, "", fmt.Errorf("%w: %s names no log store", ErrLog, kindFile)
 }
 
 // walLog closes the log's meta database too: raft-wal 0.4.0 leaves it open and
@@ -89,7 +91,26 @@ func (w walLog) GetLog(index uint64, l *raft.Log) error {
 
 func (w walLog) Close() error { return errors.Join(w.WAL.Close(), w.meta.Close()) }
 
+func openWAL(path string, log *slog.Logger) (l walLog, err error) {
+	if err := walkBolt(filepath.Join(path, "wal-meta.db")); err != nil {
+		return walLog{}, err
+	}
+	meta := &metadb.BoltMetaDB{}
+	err = whole(path, func() error {
+		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta))
+		l = walLog{s, meta}
+		return err
+	})
+	if err != nil && !errors.Is(err, ErrLog) { // else its locks may be held
+		err = errors.Join(err, meta.Close())
+	}
+	return l, err
+}
+
 func openBolt(path string) (*raftboltdb.BoltStore, error) {
+	if err := walkBolt(path); err != nil {
+		return nil, err
+	}
 	return raftboltdb.New(raftboltdb.Options{
 		Path: path,
 		BoltOptions: &bbolt.Options{

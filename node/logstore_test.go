@@ -8,7 +8,7 @@ import (
 	"github.com/hashicorp/raft"
 )
 
-var quiet = hclogAdapter{slog.New(slog.DiscardHandler)}
+var silent = slog.New(slog.DiscardHandler)
 
 // Both log stores keep what was stored, and can be opened again in the same
 // process (raft-wal's own Close leaves a lock behind).
@@ -16,7 +16,7 @@ func TestLogStoresReopen(t *testing.T) {
 	for _, kind := range []string{LogStoreBolt, LogStoreWAL} {
 		t.Run(kind, func(t *testing.T) {
 			dir := t.TempDir()
-			l, _, err := openLog(dir, kind, quiet)
+			l, _, err := openLog(dir, kind, silent)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -29,7 +29,7 @@ func TestLogStoresReopen(t *testing.T) {
 				if err := l.Close(); err != nil {
 					t.Fatal(err)
 				}
-				if l, _, err = openLog(dir, "", quiet); err != nil {
+				if l, _, err = openLog(dir, "", silent); err != nil {
 					t.Fatal(err)
 				}
 				if last, err := l.LastIndex(); err != nil || last != 9 {
@@ -45,14 +45,14 @@ func TestLogStoresReopen(t *testing.T) {
 
 func TestLogStoreIsFixed(t *testing.T) {
 	dir := t.TempDir()
-	l, kind, err := openLog(dir, "", quiet)
+	l, kind, err := openLog(dir, "", silent)
 	if err != nil || kind != LogStoreBolt {
 		t.Fatal(kind, err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openLog(dir, LogStoreWAL, quiet); !errors.Is(err, ErrLogStore) {
+	if _, _, err := openLog(dir, LogStoreWAL, silent); !errors.Is(err, ErrLogStore) {
 		t.Fatalf("another store: %v", err)
 	}
 }

@@ -17,18 +17,23 @@ type Server struct {
 	Voter       bool
 }
 
-// Servers is raft's latest configuration on this node.
+// Servers is raft's latest configuration on this node; before raft runs, as its
+// log and snapshots have it.
 func (n *Node) Servers() []Server {
 	r := n.raft.Load()
 	if r == nil {
-		return nil
+		return n.known
 	}
 	f := r.GetConfiguration()
 	if f.Error() != nil {
 		return nil
 	}
+	return servers(f.Configuration())
+}
+
+func servers(c raft.Configuration) []Server {
 	var out []Server
-	for _, s := range f.Configuration().Servers {
+	for _, s := range c.Servers {
 		out = append(out, Server{string(s.ID), string(s.Address), s.Suffrage == raft.Voter})
 	}
 	return out
@@ -106,6 +111,20 @@ func (n *Node) RemoveServer(ctx context.Context, id string) error {
 	return n.config(ctx, r.RemoveServer(raft.ServerID(id), 0, configTimeout))
 }
 
+// successor is the voter that answers and has applied the most. raft's own choice
+// may be one that is down.
+func (n *Node) successor(ctx context.Context) (best Server, found bool) {
+	others, _ := n.majority()
+	applied := uint64(0)
+	n.ask(ctx, others, func(s Server, standing Standing) bool {
+		if !found || standing.Applied > applied {
+			best, found, applied = s, true, standing.Applied
+		}
+		return false
+	})
+	return best, found
+}
+
 // Transfer moves leadership to a node, or with an empty ID to the voter that is
 // most up to date.
 func (n *Node) Transfer(ctx context.Context, id string) error {
@@ -116,12 +135,12 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 	if id == n.cfg.ID {
 		return nil
 	}
-	if id == "" {
-		return n.config(ctx, r.LeadershipTransfer())
-	}
 	s, ok := n.server(id)
+	if id == "" {
+		s, ok = n.successor(ctx)
+	}
 	if !ok || !s.Voter {
-		return fmt.Errorf("%w: not a voter", ErrInvalid)
+		return fmt.Errorf("%w: not a voter that answers", ErrInvalid)
 	}
 	return n.config(ctx, r.LeadershipTransferToServer(raft.ServerID(s.ID), raft.ServerAddress(s.Address)))
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type Node struct {
 	raw       rawLog
 	logs      raft.LogStore // sealed, watched
 	stable    *raftboltdb.BoltStore
+	votes     sealedStable // stable, sealed
 	snapshots *snapshots
 	machine   *machine
 	store     *fsm.Store
@@ -50,6 +52,10 @@ type Node struct {
 	failOnce sync.Once
 	failure  error
 	done     chan struct{}
+	exists   bool          // there was state when it was opened
+	known    []Server      // the configuration on disk then
+	logged   marks         // in the log then: the store may be behind it
+	started  chan struct{} // closed once raft runs
 	closing  atomic.Bool
 	member   atomic.Bool // was in a committed configuration
 }
@@ -57,6 +63,11 @@ type Node struct {
 // HasState reports whether the directory holds a node: a raft log, a vote or a
 // snapshot.
 func HasState(dir string) (bool, error) {
+	found, err := hasState(dir)
+	return found, advise(err)
+}
+
+func hasState(dir string) (bool, error) {
 	if _, err := logKindOf(dir); err != nil {
 		return false, nilIfMissing(err)
 	}
@@ -65,28 +76,27 @@ func HasState(dir string) (bool, error) {
 		return false, err
 	}
 	defer func() { _ = stable.Close() }()
-	logs, _, err := openLog(dir, "", hclogAdapter{slog.New(slog.DiscardHandler)})
+	logs, _, err := openLog(dir, "", slog.New(slog.DiscardHandler))
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = logs.Close() }()
-	snaps, err := openSnapshots(filepath.Join(dir, snapshotsDir), Config{})
-	if err != nil {
-		return false, err
+	if snaps, err := os.ReadDir(filepath.Join(dir, snapshotsDir)); err == nil && len(snaps) > 0 {
+		return true, nil
 	}
-	return raft.HasExistingState(logs, stable, snaps)
+	return raft.HasExistingState(logs, stable, raft.NewDiscardSnapshotStore())
 }
 
-// Open starts the replica. ctx bounds Open alone.
+// Open opens the replica's files; Start lets it take part. ctx bounds Open alone.
 func Open(ctx context.Context, c Config) (*Node, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
 	c = c.withDefaults()
-	n := &Node{cfg: c, log: c.Logger, done: make(chan struct{}), reopen: make(chan *raft.SnapshotMeta, 1), clock: newClock()}
+	n := &Node{cfg: c, log: c.Logger, done: make(chan struct{}), started: make(chan struct{}), reopen: make(chan *raft.SnapshotMeta, 1), clock: newClock(c.Now)}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(ctx); err != nil {
-		return nil, errors.Join(err, n.Close(ctx))
+		return nil, errors.Join(advise(err), n.Close(ctx))
 	}
 	return n, nil
 }
@@ -95,27 +105,33 @@ func (n *Node) open(ctx context.Context) error {
 	if err := n.openStores(ctx); err != nil {
 		return err
 	}
-	exists, err := raft.HasExistingState(n.logs, n.stable, n.snapshots)
+	exists, err := raft.HasExistingState(n.logs, n.votes, n.snapshots)
 	if err != nil {
 		return fmt.Errorf("look at raft state: %w", err)
 	}
 	if !exists && n.cfg.Bootstrap == nil && !n.cfg.Joining {
 		return ErrEmpty
 	}
-	if err := n.reconcile(ctx); err != nil {
-		return err
-	}
+	n.exists = exists
+	n.gather, n.batcher = newGather(n), newBatcher(n)
+	return n.reconcile(ctx)
+}
+
+// Start lets the node take part. A node that was a member before first hears
+// from the others that its disk is what it was, and takes part from then on: that
+// goes on beside, and an error ends the node. Whoever asks this node about itself
+// must be answered from now on. ctx bounds Start alone.
+func (n *Node) Start(ctx context.Context) error {
 	n.streams = newStreams(n.cfg.Stream)
+	if n.exists && newInquiry(n).need > 0 {
+		n.own(n.startChecked)
+		return nil
+	}
 	if err := n.startRaft(); err != nil {
 		return err
 	}
-	n.gather, n.batcher = newGather(n), newBatcher(n)
-	n.own(n.reopenLoop)
-	n.own(n.gather.run)
-	n.own(n.batcher.run)
-	n.own(n.housekeep)
-	n.own(n.watchMembership)
-	if !exists && n.cfg.Bootstrap != nil {
+	n.run()
+	if !n.exists && n.cfg.Bootstrap != nil {
 		return n.bootstrap(ctx)
 	}
 	if n.cfg.Bootstrap != nil {
@@ -124,27 +140,58 @@ func (n *Node) open(ctx context.Context) error {
 	return nil
 }
 
+func (n *Node) startChecked(ctx context.Context) {
+	err := n.checkMark(ctx)
+	if err == nil {
+		err = n.startRaft()
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			n.fail(err)
+		}
+		return
+	}
+	n.run()
+}
+
+func (n *Node) run() {
+	for _, loop := range []func(context.Context){
+		n.reopenLoop, n.gather.run, n.batcher.run, n.housekeep, n.watchMembership, n.report,
+	} {
+		n.own(loop)
+	}
+	close(n.started)
+}
+
+// Started is closed once raft runs.
+func (n *Node) Started() <-chan struct{} { return n.started }
+
 func (n *Node) openStores(ctx context.Context) (err error) {
-	h := hclogAdapter{n.log}
 	if _, err = logKind(n.cfg.Dir, n.cfg.LogStore); err != nil {
 		return err
 	}
 	if n.stable, err = openStable(n.cfg.Dir); err != nil { // first: its lock tells of another process
 		return err
 	}
-	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, h); err != nil {
+	n.votes = sealedStable{n.stable, n.cfg.Keys, n.halt}
+	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, n.log); err != nil {
 		return err
 	}
-	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.fail}
+	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.halt}
 	if n.snapshots, err = openSnapshots(filepath.Join(n.cfg.Dir, snapshotsDir), n.cfg); err != nil {
 		return err
 	}
-	n.store, err = fsm.Open(ctx, fsm.Config{Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log, Failed: n.storeFailed})
-	if err != nil {
+	n.snapshots.damaged = n.snapshotAnew
+	if err := whole("the store", func() (err error) {
+		n.store, err = fsm.Open(ctx, fsm.Config{
+			Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log, Failed: n.storeFailed,
+		})
+		return err
+	}); err != nil {
 		return err
 	}
 	n.machine = &machine{
-		store: n.store, snapshots: n.snapshots, restoring: filepath.Join(n.cfg.Dir, restoringDir),
+		log: n.log, store: n.store, snapshots: n.snapshots, restoring: filepath.Join(n.cfg.Dir, restoringDir),
 		fail: n.fail, configured: n.configured, restored: n.restored,
 	}
 	return nil
@@ -157,14 +204,16 @@ func (n *Node) own(run func(context.Context)) {
 	n.wg.Add(1)
 	go func() {
 		defer n.wg.Done()
-		run(n.ctx)
+		if err := guarded(n.log, func() error { run(n.ctx); return nil }); err != nil {
+			n.fail(err)
+		}
 	}()
 }
 
 // fail ends the node: it stops answering raft at once, and Done is closed.
 func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
-		n.failure = err
+		n.failure = advise(err)
 		close(n.done)
 		if n.streams != nil {
 			n.streams.stop()
@@ -173,6 +222,15 @@ func (n *Node) fail(err error) {
 			r.Shutdown() // does not wait: the disk may hang
 		}
 	})
+}
+
+// halt is fail for what raft panics at: its goroutine stays here until the
+// process ends.
+func (n *Node) halt(err error) {
+	n.fail(err)
+	if n.raft.Load() != nil {
+		select {}
+	}
 }
 
 // Done is closed when the node has failed by itself; Err says why.

@@ -18,14 +18,6 @@ import (
 	"github.com/hexrdev/hexrd/seal"
 )
 
-func fromOf(proposal []byte) string {
-	var p fsmpb.Proposal
-	if proto.Unmarshal(proposal, &p) != nil || len(p.GetAccesses()) == 0 {
-		return ""
-	}
-	return p.GetAccesses()[0].GetNode()
-}
-
 func TestThreeNodesAgree(t *testing.T) {
 	onBoth(t, func(t *testing.T, store string) {
 		g := three(t, store, Limits{})
@@ -133,7 +125,7 @@ func TestConflictingLogUnderASnapshot(t *testing.T) {
 // conflict appends entries of a term that no leader had to a stopped node's log.
 func conflict(t *testing.T, g *group, id string, until uint64) {
 	t.Helper()
-	raw, _, err := openLog(filepath.Join(g.dir, id), "", quiet)
+	raw, _, err := openLog(filepath.Join(g.dir, id), "", silent)
 	g.must(err)
 	logs := sealedLog{raw, g.keys, func(err error) { t.Error(err) }}
 	last, err := logs.LastIndex()
@@ -153,7 +145,7 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 	n := g.start("n1", true, false)
 	_ = n
 	l := tcp{g.lis["n1"]}
-	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: newStreams(l).session(), MaxPool: 1, Timeout: time.Second, Logger: quiet.logger()})
+	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: newStreams(l).session(), MaxPool: 1, Timeout: time.Second, Logger: raftLog(silent).HCLog()})
 	defer func() { _ = inner.Close() }()
 	var trans raft.Transport = transport{inner}
 	if _, ok := trans.(raft.WithPreVote); !ok {
@@ -173,7 +165,7 @@ func heartbeat(t *testing.T, trans *raft.NetworkTransport) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: l, MaxPool: 1, Timeout: 5 * time.Second, Logger: quiet.logger()})
+	server := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: l, MaxPool: 1, Timeout: 5 * time.Second, Logger: raftLog(silent).HCLog()})
 	defer func() { _ = server.Close() }()
 	wrapped := transport{server}
 	wrapped.SetHeartbeatHandler(func(raft.RPC) { t.Error("a heartbeat took the fast path") })
@@ -200,7 +192,7 @@ func TestSealedLogIsBoundToItsPlace(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		raw, _, err := openLog(t.TempDir(), store, quiet)
+		raw, _, err := openLog(t.TempDir(), store, silent)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -328,26 +320,6 @@ func TestWatchdog(t *testing.T) {
 	close(release)
 	if err := <-done; err != nil {
 		t.Fatal(err)
-	}
-}
-
-func TestClock(t *testing.T) {
-	second := int64(time.Second)
-	for _, c := range []struct {
-		offsets []int64 // of the others, in seconds
-		bad     bool
-	}{
-		{nil, false}, {[]int64{100}, false}, {[]int64{100, 100}, true}, {[]int64{-100, -101}, true},
-		{[]int64{100, 0}, false}, {[]int64{1, 2}, false}, {[]int64{100, 100, 0, 0}, false}, {[]int64{9, 9, 9, 0}, true},
-	} {
-		k := newClock()
-		now := time.Now().UnixNano()
-		for i, o := range c.offsets {
-			k.heard(fmt.Sprint(i), now+o*second, now)
-		}
-		if err := k.check(); (err != nil) != c.bad {
-			t.Errorf("%v: %v", c.offsets, err)
-		}
 	}
 }
 

@@ -22,6 +22,8 @@ const (
 	maxValues = 64 << 20
 	// maxProposal bounds a proposal: a batch, and the largest access beside it.
 	maxProposal = 8 << 20
+	// staleRetry is shorter than any request window.
+	staleRetry = 5 * time.Second
 	// leaderWait is how long a call waits for a leader to appear.
 	leaderWait = 5 * time.Second
 )
@@ -35,6 +37,7 @@ type item struct {
 }
 
 type decided struct {
+	sent    time.Time // to the leader, or to raft
 	results []*fsmpb.Result
 	index   uint64
 	time    int64
@@ -56,12 +59,18 @@ func (n *Node) Do(ctx context.Context, accesses []*fsmpb.Access) ([]*fsmpb.Resul
 	if len(accesses) == 0 || len(accesses) > n.cfg.Limits.BatchCount {
 		return nil, 0, fmt.Errorf("%w: %d accesses", ErrInvalid, len(accesses))
 	}
+	if err := n.awaitState(ctx, accesses); err != nil {
+		return nil, 0, err
+	}
 	if err := n.fill(accesses); err != nil {
 		return nil, 0, err
 	}
+	begin := n.cfg.Now()
 	d := n.attempt(ctx, accesses)
-	if d.err == nil && allStale(d.results) {
-		// The FSM's time stood still while nothing happened; now it moved.
+	if d.err == nil && allStale(d.results) && n.cfg.Now().Sub(begin) < staleRetry {
+		// The FSM's time stood still while nothing happened; now it moved. What was
+		// held for longer than that may have been sent again by its caller, applied
+		// and forgotten.
 		if err := n.store.WaitApplied(ctx, d.index); err != nil {
 			return d.results, d.index, nil
 		}
@@ -73,7 +82,10 @@ func (n *Node) Do(ctx context.Context, accesses []*fsmpb.Access) ([]*fsmpb.Resul
 		}
 		d = n.attempt(ctx, accesses)
 	}
-	return d.results, d.index, d.err
+	if d = n.fresh(ctx, accesses, d); d.err != nil {
+		return nil, 0, d.err
+	}
+	return d.results, d.index, nil
 }
 
 func allStale(results []*fsmpb.Result) bool {
@@ -83,6 +95,20 @@ func allStale(results []*fsmpb.Result) bool {
 		}
 	}
 	return true
+}
+
+// awaitState waits, as long as for a leader, until this node has seen the time of
+// the cluster: a store that was behind its log at the start has none yet.
+func (n *Node) awaitState(ctx context.Context, accesses []*fsmpb.Access) error {
+	if n.store.Time() != 0 || accesses[0].GetBootstrap() != nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, leaderWait)
+	defer cancel()
+	if err := n.store.WaitApplied(ctx, 1); err != nil {
+		return fmt.Errorf("%w: this node waits for the cluster's state", ErrNoLeader)
+	}
+	return nil
 }
 
 // fill adds what the entry node knows.
@@ -101,9 +127,6 @@ func (n *Node) fill(accesses []*fsmpb.Access) error {
 			if _, err := rand.Read(*id); err != nil {
 				return fmt.Errorf("make a salt: %w", err)
 			}
-		}
-		if a.Seen == 0 && a.GetBootstrap() == nil {
-			return fmt.Errorf("%w: this node waits for the cluster's state", ErrNoLeader)
 		}
 	}
 	return nil
@@ -180,7 +203,11 @@ func (n *Node) HandlePropose(ctx context.Context, from string, proposal []byte) 
 	if id != n.cfg.ID {
 		return nil, &NotLeaderError{id, addr}
 	}
-	n.clock.heard(from, p.GetNodeTime(), time.Now().UnixNano())
+	n.clock.heard(from, p.GetNodeTime())
+	n.gather.marks.raise(p.GetMark())
+	if len(p.GetAccesses()) == 0 { // a report
+		return proto.Marshal(&fsmpb.ProposalReply{})
+	}
 	it := newItem(ctx, p.GetAccesses())
 	if !n.gather.queue.push(from, it) {
 		return nil, ErrOverloaded
@@ -218,8 +245,11 @@ func (n *Node) decodeProposal(from string, data []byte) (*fsmpb.Proposal, error)
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, fsm.ErrUnknownFormat)
 	case string(p.GetClusterId()) != string(id[:]):
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, fsm.ErrWrongCluster)
-	case len(p.GetAccesses()) == 0 || len(p.GetAccesses()) > fsm.MaxAccesses:
+	case len(p.GetAccesses()) > fsm.MaxAccesses, len(p.GetAccesses()) == 0 && p.GetMark() == nil:
 		return nil, fmt.Errorf("%w: %d accesses", ErrInvalid, len(p.GetAccesses()))
+	}
+	if m := p.GetMark(); m != nil && m.GetNode() != from {
+		return nil, fmt.Errorf("%w: its mark is another node's", ErrInvalid)
 	}
 	for _, a := range p.GetAccesses() {
 		if a.GetNode() != from {

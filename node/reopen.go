@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/hashicorp/raft"
+
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 // restored is called on raft's FSM goroutine when a snapshot has replaced the
@@ -52,9 +54,11 @@ func (n *Node) reopenRaft(ctx context.Context, meta *raft.SnapshotMeta) error {
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
+	fault.Point("reopen.closed")
 	if err := fitLog(n.logs, meta.Index, meta.Term); err != nil {
 		return err
 	}
+	fault.Point("reopen.fitted")
 	n.log.Info("raft is opened again after a snapshot replaced its log")
 	return n.startRaft()
 }

@@ -2,11 +2,13 @@ package node
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/node/nodepb"
 	"github.com/hexrdev/hexrd/seal"
 )
@@ -18,7 +20,7 @@ const sealedLogFormat = 1
 type sealedLog struct {
 	raft.LogStore
 	keys    *seal.Keyring
-	corrupt func(error) // an entry does not open: the node must stop
+	corrupt func(error) // an entry can't be read: the node must stop
 }
 
 // IsMonotonic passes the wrapped store's answer through: raft asks for it.
@@ -50,11 +52,17 @@ func (s sealedLog) StoreLogs(logs []*raft.Log) error {
 		}
 		sealed[i] = &raft.Log{Index: l.Index, Term: l.Term, Type: l.Type, Data: data, AppendedAt: l.AppendedAt}
 	}
-	return s.LogStore.StoreLogs(sealed)
+	fault.Point("log.sealed")
+	err := s.LogStore.StoreLogs(sealed)
+	fault.Point("log.stored")
+	return err
 }
 
 func (s sealedLog) GetLog(index uint64, l *raft.Log) error {
 	if err := s.LogStore.GetLog(index, l); err != nil {
+		if !errors.Is(err, raft.ErrLogNotFound) {
+			s.corrupt(err)
+		}
 		return err
 	}
 	content, err := s.keys.OpenRow(s.ad(l), l.Data)
@@ -66,8 +74,7 @@ func (s sealedLog) GetLog(index uint64, l *raft.Log) error {
 		err = proto.Unmarshal(content, &entry)
 	}
 	if err != nil {
-		err = fmt.Errorf("raft log entry %d does not open in its place: the log was altered or damaged; "+
-			"move the data directory away, remove the member and join again: %w", index, err)
+		err = fmt.Errorf("%w: entry %d does not open in its place: %w", ErrLog, index, err)
 		s.corrupt(err)
 		return err
 	}

@@ -18,7 +18,9 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/node/nodepb"
+	"github.com/hexrdev/hexrd/seal"
 )
 
 const (
@@ -34,8 +36,10 @@ const (
 // it is sent, and unpacked while it is received.
 type snapshots struct {
 	dir         string
+	keys        *seal.Keyring
 	installKeys func(context.Context, []byte) error
 	exportKeys  func() ([]byte, error)
+	damaged     func() // hears that the newest one can't be sent
 	log         *slog.Logger
 
 	mu   sync.Mutex
@@ -44,7 +48,7 @@ type snapshots struct {
 }
 
 func openSnapshots(dir string, c Config) (*snapshots, error) {
-	s := &snapshots{dir: dir, installKeys: c.InstallKeys, exportKeys: c.ExportKeys, log: c.Logger, refs: map[string]int{}}
+	s := &snapshots{dir: dir, keys: c.Keys, installKeys: c.InstallKeys, exportKeys: c.ExportKeys, log: c.Logger, refs: map[string]int{}}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
@@ -108,9 +112,30 @@ func (s *snapshots) meta(id string) (*raft.SnapshotMeta, error) {
 	if err != nil {
 		return nil, err
 	}
+	plaintext, err := s.keys.OpenRow(s.metaAD(id), data)
+	if err != nil {
+		return nil, fmt.Errorf("%w: its meta does not open in its place", ErrSnapshot)
+	}
+	return decodeMeta(plaintext)
+}
+
+// metaAD binds a snapshot's meta to its cluster and name.
+func (s *snapshots) metaAD(id string) []byte {
+	cluster := s.keys.ClusterID()
+	return append(append([]byte{'s', 'n', 'a', 'p', 's', 'h', 'o', 't', snapshotFormat}, cluster[:]...), id...)
+}
+
+var errMeta = fmt.Errorf("%w: its meta", ErrSnapshot)
+
+func decodeMeta(data []byte) (_ *raft.SnapshotMeta, err error) {
+	defer func() {
+		if recover() != nil { // raft.DecodeConfiguration
+			err = errMeta
+		}
+	}()
 	var pb nodepb.SnapshotMeta
 	if err := proto.Unmarshal(data, &pb); err != nil {
-		return nil, fmt.Errorf("its meta is damaged: %w", err)
+		return nil, fmt.Errorf("%w: %w", errMeta, err)
 	}
 	if pb.GetFormat() != snapshotFormat {
 		return nil, fsm.ErrUnknownFormat
@@ -198,7 +223,11 @@ func (r *source) Read(p []byte) (int, error) {
 		r.pipe, r.done = pr, make(chan struct{})
 		go func() {
 			defer close(r.done)
-			_ = pw.CloseWithError(writeArchive(pw, r.keys, r.dir, r.files))
+			err := r.s.verify(r.meta.ID)
+			if err == nil {
+				err = writeArchive(pw, r.keys, r.dir, r.files)
+			}
+			_ = pw.CloseWithError(err)
 		}()
 	}
 	return r.pipe.Read(p)
@@ -263,7 +292,11 @@ func (k *sink) Close() error {
 	k.closed = true
 	if k.pipe != nil {
 		_ = k.pipe.Close()
-		if err := <-k.result; err != nil {
+		err := <-k.result
+		if err == nil {
+			err = fsm.Verify(context.Background(), filepath.Join(k.dir, contentDir), k.s.keys)
+		}
+		if err != nil {
 			return errors.Join(fmt.Errorf("receive snapshot: %w", err), os.RemoveAll(k.dir))
 		}
 	}
@@ -271,6 +304,18 @@ func (k *sink) Close() error {
 		return errors.Join(fmt.Errorf("write snapshot: %w", err), os.RemoveAll(k.dir))
 	}
 	k.s.reap()
+	return nil
+}
+
+// verify reads all of a snapshot before it is sent: a follower must not be given
+// damage.
+func (s *snapshots) verify(id string) error {
+	err := whole("snapshot "+id, func() error { return fsm.Verify(context.Background(), s.content(id), s.keys) })
+	if err != nil {
+		s.log.Error("a snapshot is damaged and is not sent: a new one is made", "snapshot", id)
+		s.damaged()
+		return fmt.Errorf("%w: %w", ErrSnapshot, err)
+	}
 	return nil
 }
 
@@ -283,12 +328,18 @@ func (k *sink) finish() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(k.dir, metaFile), data); err != nil {
+	sealed, err := k.s.keys.SealRow(k.s.metaAD(k.meta.ID), data)
+	if err != nil {
 		return err
 	}
+	if err := writeFile(filepath.Join(k.dir, metaFile), sealed); err != nil {
+		return err
+	}
+	fault.Point("snapshot.written")
 	if err := os.Rename(k.dir, filepath.Join(k.s.dir, k.meta.ID)); err != nil {
 		return err
 	}
+	fault.Point("snapshot.renamed")
 	return syncDir(k.s.dir)
 }
 

@@ -12,6 +12,7 @@ import (
 	"github.com/hashicorp/raft"
 
 	hexrfsm "github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 func logKindOf(dir string) (string, error) {
@@ -42,9 +43,13 @@ func (n *Node) reconcile(ctx context.Context) error {
 	covered := n.store.AppliedIndex() // every entry up to here is in the store
 	if len(metas) > 0 {
 		newest := metas[0]
-		inside, err := hexrfsm.Inspect(ctx, n.snapshots.content(newest.ID), n.cfg.Keys)
+		var inside hexrfsm.CheckpointMeta
+		err := whole("the newest snapshot", func() (err error) {
+			inside, err = hexrfsm.Inspect(ctx, n.snapshots.content(newest.ID), n.cfg.Keys)
+			return err
+		})
 		if err != nil {
-			return fmt.Errorf("newest snapshot: %w", err)
+			return fmt.Errorf("%w: the newest one: %w", ErrSnapshot, err)
 		}
 		if covered < inside.Index {
 			n.log.Info("the store is behind the newest snapshot and is restored from it",
@@ -60,26 +65,35 @@ func (n *Node) reconcile(ctx context.Context) error {
 	}
 	from := uint64(0) // below the snapshot there may be a hole, which nobody reads
 	if len(metas) > 0 {
-		from = metas[0].Index
+		from, n.known = metas[0].Index, servers(metas[0].Configuration)
 	}
-	if err := readable(n.logs, from); err != nil || len(metas) == 0 {
+	if err := n.readLog(from); err != nil || len(metas) == 0 {
 		return err
 	}
 	return fitLog(n.logs, metas[0].Index, metas[0].Term)
 }
 
-// readable looks at every entry of the log after an index: raft panics at one that it can't
-// read, and a log that was altered must be named before it is used.
-func readable(logs raft.LogStore, after uint64) error {
-	first, err1 := logs.FirstIndex()
-	last, err2 := logs.LastIndex()
+// readLog looks at every entry of the log after an index: raft panics at one that
+// it can't read, and a log that was altered must be named before it is used. It
+// finds the latest configuration as raft will, and the marks of others.
+func (n *Node) readLog(after uint64) error {
+	first, err1 := n.logs.FirstIndex()
+	last, err2 := n.logs.LastIndex()
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("look at raft log: %w", err)
 	}
 	for i := max(first, after+1); i <= last; i++ {
-		if err := logs.GetLog(i, &raft.Log{}); err != nil {
-			return fmt.Errorf("%w: entry %d of the raft log can't be read: "+
-				"move the data directory away, remove the member and join again: %w", ErrLog, i, err)
+		var entry raft.Log
+		if err := n.logs.GetLog(i, &entry); err != nil {
+			return fmt.Errorf("%w: entry %d of the raft log can't be read: %w", ErrLog, i, err)
+		}
+		switch entry.Type {
+		case raft.LogConfiguration:
+			n.known = servers(raft.DecodeConfiguration(entry.Data))
+		case raft.LogCommand:
+			for _, m := range hexrfsm.EntryMarks(entry.Data) {
+				n.logged.raise(m)
+			}
 		}
 	}
 	return nil
@@ -88,7 +102,7 @@ func readable(logs raft.LogStore, after uint64) error {
 func (n *Node) raftConfig() *raft.Config {
 	c := raft.DefaultConfig()
 	c.LocalID = raft.ServerID(n.cfg.ID)
-	c.Logger = hclogAdapter{n.log}.logger()
+	c.Logger = raftLog(n.log).HCLog()
 	c.HeartbeatTimeout, c.ElectionTimeout = n.cfg.Timers.Heartbeat, n.cfg.Timers.Election
 	c.LeaderLeaseTimeout, c.CommitTimeout = n.cfg.Timers.Lease, n.cfg.Timers.Commit
 	c.SnapshotThreshold, c.SnapshotInterval = n.cfg.Limits.SnapshotEntries, n.cfg.Limits.SnapshotEvery
@@ -106,10 +120,11 @@ func (n *Node) startRaft() error {
 		return fmt.Errorf("open raft: %w", err)
 	}
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Logger: hclogAdapter{n.log}.logger(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
+		Logger: raftLog(n.log).HCLog(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
 		MsgpackUseNewTimeFormat: true,
 	})
-	r, err := raft.NewRaft(n.raftConfig(), n.machine, cache, n.stable, n.snapshots, transport{trans})
+	fault.Point("start.checked")
+	r, err := raft.NewRaft(n.raftConfig(), n.machine, cache, n.votes, n.snapshots, transport{trans})
 	if err != nil {
 		return errors.Join(fmt.Errorf("open raft: %w", err), trans.Close())
 	}
@@ -122,6 +137,9 @@ func (n *Node) startRaft() error {
 	i := &instance{Raft: r}
 	n.raft.Store(i)
 	n.own(func(ctx context.Context) { n.observe(ctx, i, observations) })
+	if n.closing.Load() || n.Err() != nil { // Close or fail may not have seen it
+		return n.shutdown(context.Background(), i)
+	}
 	return nil
 }
 

@@ -3,23 +3,42 @@ package node
 import (
 	"net"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
 
 // streams hands accepted raft streams to the raft instance of the moment: raft
 // is closed and opened again after some snapshots, and the old instance's
-// transport must not take the new one's connections.
+// transport must not take the new one's connections. It owns what it accepted and
+// dialled: a leader whose disk hangs goes on with its heartbeats until they end.
 type streams struct {
 	raft.StreamLayer
 	conns chan net.Conn
 	done  chan struct{}
 	once  sync.Once
 	wg    sync.WaitGroup
+
+	mu      sync.Mutex
+	open    map[*stream]struct{}
+	stopped bool
+}
+
+// stream is a connection that its streams know of as long as it is open.
+type stream struct {
+	net.Conn
+	of *streams
+}
+
+func (c *stream) Close() error {
+	c.of.mu.Lock()
+	delete(c.of.open, c)
+	c.of.mu.Unlock()
+	return c.Conn.Close()
 }
 
 func newStreams(s raft.StreamLayer) *streams {
-	out := &streams{StreamLayer: s, conns: make(chan net.Conn), done: make(chan struct{})}
+	out := &streams{StreamLayer: s, conns: make(chan net.Conn), done: make(chan struct{}), open: map[*stream]struct{}{}}
 	out.wg.Add(1)
 	go out.accept()
 	return out
@@ -33,6 +52,9 @@ func (s *streams) accept() {
 		if err != nil {
 			return
 		}
+		if conn, err = s.own(conn); err != nil {
+			return
+		}
 		select {
 		case s.conns <- conn:
 		case <-s.done:
@@ -42,8 +64,33 @@ func (s *streams) accept() {
 	}
 }
 
-// stop makes sessions end; the accepting goroutine ends with its stream layer.
-func (s *streams) stop() { s.once.Do(func() { close(s.done) }) }
+// own keeps a connection for stop; net.ErrClosed after that.
+func (s *streams) own(conn net.Conn) (net.Conn, error) {
+	c := &stream{conn, s}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.stopped {
+		_ = conn.Close()
+		return nil, net.ErrClosed
+	}
+	s.open[c] = struct{}{}
+	return c, nil
+}
+
+// stop ends sessions and all their connections; the accepting goroutine ends with
+// its stream layer.
+func (s *streams) stop() {
+	s.once.Do(func() {
+		close(s.done)
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		s.stopped = true
+		for c := range s.open {
+			_ = c.Conn.Close()
+		}
+		clear(s.open)
+	})
+}
 
 // session is the stream layer of one raft instance.
 type session struct {
@@ -63,6 +110,14 @@ func (s session) Accept() (net.Conn, error) {
 	case <-s.done:
 		return nil, net.ErrClosed
 	}
+}
+
+func (s session) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	conn, err := s.StreamLayer.Dial(addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return s.own(conn)
 }
 
 func (s session) Close() error {

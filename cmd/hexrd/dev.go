@@ -40,7 +40,7 @@ has the CA's key, and each node's wrapper key lies beside its data.`,
 	cmd.Flags().DurationVar(&cfg.SVIDTTL, "svid-ttl", time.Hour, "how long SVIDs live")
 	cmd.Flags().StringVar(&cfg.LogStore, "log-store", "", "raft log store of new nodes: bolt or wal")
 	cmd.AddCommand(newDevExecCommand(&cfg.Dir), newDevNodesCommand(&cfg.Dir), newDevKillCommand(&cfg.Dir),
-		newDevStartCommand(&cfg.Dir), newDevTourCommand())
+		newDevStartCommand(&cfg.Dir), newDevRotateCommand(&cfg.Dir), newDevTourCommand())
 	return cmd
 }
 
@@ -171,7 +171,7 @@ func newDevKillCommand(dir *string) *cobra.Command {
 			return showNodes(o, n)
 		},
 	}
-	cmd.Flags().StringVar(&sig, "signal", "KILL", "KILL, STOP, CONT or TERM")
+	cmd.Flags().StringVar(&sig, "signal", "KILL", "KILL, STOP, CONT, TERM, QUIT or ABRT")
 	return cmd
 }
 
@@ -192,6 +192,21 @@ func newDevStartCommand(dir *string) *cobra.Command {
 				return err
 			}
 			return showNodes(o, n)
+		},
+	}
+}
+
+func newDevRotateCommand(dir *string) *cobra.Command {
+	return &cobra.Command{
+		Use: "rotate-jwt", Short: "Make a new key for JWT-SVIDs", Args: cobra.NoArgs,
+		Long: `Make a new key for JWT-SVIDs. Tokens that the present key has signed count until
+they end; what the key before it has signed counts no more.`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := find(cmd, *dir)
+			if err != nil {
+				return err
+			}
+			return c.RotateJWTKey(cmd.Context())
 		},
 	}
 }

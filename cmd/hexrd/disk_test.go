@@ -102,7 +102,7 @@ func fullDisk(t *testing.T, store string) {
 	}
 	starts.Wait()
 	l.check()
-	s := shell{t, dir}
+	s := script{t, dir}
 	s.run("/hexr/auditor/ben", 0, "audit", "verify")
 }
 

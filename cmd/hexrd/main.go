@@ -3,10 +3,13 @@ package main
 
 import (
 	"context"
+	"log/slog"
 	"os"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 func main() {
-	quietLibraries()
+	quiet.Process(slog.New(slog.DiscardHandler)) // what matters comes back as errors
 	os.Exit(run(context.Background(), os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -1,12 +1,62 @@
 package main
 
-import "golang.org/x/sys/unix"
+import (
+	"fmt"
+	"io"
+	"os"
+	"os/signal"
+	"slices"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
+)
 
 // protectProcess keeps keys out of core dumps and of other processes of this
-// user: no core file, not dumpable (which also closes /proc/PID/mem and ptrace).
+// user: no core file, not dumpable (which also closes /proc/PID and ptrace), and
+// no file that others may read.
 func protectProcess() error {
+	unix.Umask(0o077)
 	if err := unix.Setrlimit(unix.RLIMIT_CORE, &unix.Rlimit{}); err != nil {
 		return err
 	}
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+// plainTraceback starts this program again, as the same process, where
+// GOTRACEBACK asks for more than the stack that failed: a trace prints arguments
+// as words of memory, and a core dump has all of it. The runtime takes no lower
+// level once it runs.
+func plainTraceback() error {
+	const name = "GOTRACEBACK"
+	if level := os.Getenv(name); level == "" || level == "none" || level == "0" || level == "single" {
+		return nil
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("unset %s, and start again: %w", name, err)
+	}
+	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, name+"=") })
+	return fmt.Errorf("unset %s, and start again: %w", name, syscall.Exec(self, os.Args, env))
+}
+
+// fatalSignals are those for which the runtime would print the stacks of all
+// goroutines with their arguments, and the registers.
+var fatalSignals = []os.Signal{
+	syscall.SIGQUIT, syscall.SIGABRT, syscall.SIGTRAP, syscall.SIGSYS, syscall.SIGILL, syscall.SIGBUS, syscall.SIGFPE, syscall.SIGSEGV,
+}
+
+// dumpStacks answers those signals with the stacks alone, and ends the process.
+// A fault of the process itself stays the runtime's.
+func dumpStacks(w io.Writer) {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, fatalSignals...)
+	go func() {
+		sig := (<-signals).(syscall.Signal)
+		_, _ = fmt.Fprintf(w, "hexrd: %s: the stacks of all goroutines, without their arguments:\n", sig)
+		_ = quiet.Goroutines(w)
+		os.Exit(128 + int(sig))
+	}()
 }

@@ -55,7 +55,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 denied; 5 conflict;
 	f.Duration("timeout", 15*time.Second, "how long a call may take")
 	root.AddCommand(
 		newPutCommand(), newGetCommand(), newListCommand(), newDeleteCommand(), newUndeleteCommand(), newDestroyCommand(),
-		newDescribeCommand(), newVersionsCommand(), newWhoAmICommand(), newExecCommand(), newImportCommand(),
+		newDescribeCommand(), newVersionsCommand(), newWhoAmICommand(), newJWTCommand(), newExecCommand(), newImportCommand(),
 		newAuditCommand(), newStatusCommand(), newMembersCommand(), newTokenCommand(), newSettingsCommand(),
 		newBlockCommand(), newUnblockCommand(),
 		newStartCommand(), newJoinCommand(), newLeaveCommand(), newDevCommand(), newVersionCommand(),

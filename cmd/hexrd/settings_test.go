@@ -11,14 +11,14 @@ import (
 	"time"
 )
 
-// shell runs verbs as a script would, with an identity of the cluster.
-type shell struct {
+// script runs verbs, with an identity of the cluster.
+type script struct {
 	t   *testing.T
 	dir string
 }
 
 // run wants an exit code, and returns standard output and error.
-func (s shell) run(as string, code int, args ...string) (stdout, stderr string) {
+func (s script) run(as string, code int, args ...string) (stdout, stderr string) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
@@ -36,7 +36,7 @@ func (s shell) run(as string, code int, args ...string) (stdout, stderr string) 
 // is refused with words that help; what is set holds on every node.
 func TestSettingsAndBlocks(t *testing.T) {
 	c, dir := startCluster(t, "bolt")
-	s := shell{t, dir}
+	s := script{t, dir}
 	const op, bot = "/hexr/operator/ann", "acme/bot"
 	for _, b := range []struct{ say, args string }{
 		{"hexrd settings get", "settings set colour blue"},

@@ -17,10 +17,12 @@ import (
 
 	"github.com/hexrdev/hexrd"
 	"github.com/hexrdev/hexrd/identity"
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const (
 	stopTimeout  = 20 * time.Second
+	forceAfter   = 20 * time.Second
 	maxTokenFile = 4096
 )
 
@@ -99,6 +101,9 @@ func addNodeFlags(cmd *cobra.Command) {
 
 // nodeConfig reads flags, environment and file, in that order of precedence.
 func nodeConfig(cmd *cobra.Command) (hexrd.Config, error) {
+	if err := plainTraceback(); err != nil { // before standard input is read
+		return hexrd.Config{}, err
+	}
 	if err := fillFlags(cmd.Flags(), os.Environ()); err != nil {
 		return hexrd.Config{}, usageError(err)
 	}
@@ -171,6 +176,8 @@ func runNode(ctx context.Context, cfg hexrd.Config) error {
 	if err := protectProcess(); err != nil {
 		return fmt.Errorf("protect the process: %w", err)
 	}
+	quiet.Process(cfg.Logger)
+	dumpStacks(os.Stderr)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)
 	defer stop()
 	server, err := hexrd.Open(ctx, cfg)
@@ -182,7 +189,20 @@ func runNode(ctx context.Context, cfg hexrd.Config) error {
 	if err != nil {
 		cfg.Logger.Error("node ended by itself: a restart is safe", "error", err)
 	}
-	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), stopTimeout)
+	return errors.Join(err, closeServer(context.WithoutCancel(ctx), server))
+}
+
+// closeServer does not wait for ever for what hangs: a disk, or a part of the
+// node that has panicked.
+func closeServer(ctx context.Context, server *hexrd.Server) error {
+	polite, cancel := context.WithTimeout(ctx, stopTimeout)
 	defer cancel()
-	return errors.Join(err, server.Close(closing))
+	closed := make(chan error, 1)
+	go func() { closed <- server.Close(polite) }()
+	select {
+	case err := <-closed:
+		return err
+	case <-time.After(stopTimeout + forceAfter):
+		return errors.New("the node did not stop in time, and is ended: a restart is safe")
+	}
 }

@@ -56,8 +56,18 @@ func count(t *testing.T, few int) int {
 
 func startCluster(t *testing.T, store string, nodeArgs ...string) (*dev.Cluster, string) {
 	t.Helper()
-	dir := t.TempDir()
-	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store, NodeArgs: nodeArgs})
+	return startNodes(t, 3, store, nodeArgs...)
+}
+
+func startNodes(t *testing.T, nodes int, store string, nodeArgs ...string) (*dev.Cluster, string) {
+	t.Helper()
+	return startWith(t, dev.Config{Dir: t.TempDir(), Nodes: nodes, LogStore: store, NodeArgs: nodeArgs})
+}
+
+func startWith(t *testing.T, cfg dev.Config) (*dev.Cluster, string) {
+	t.Helper()
+	dir := cfg.Dir
+	c, err := dev.Start(t.Context(), cfg)
 	if err != nil {
 		logs(t, dir)
 		t.Fatal(err)
@@ -71,6 +81,10 @@ func startCluster(t *testing.T, store string, nodeArgs ...string) (*dev.Cluster,
 		}
 	})
 	return c, dir
+}
+
+func withTimeout(t *testing.T, limit time.Duration) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(t.Context(), limit)
 }
 
 func logs(t *testing.T, dir string) {

@@ -1,6 +1,7 @@
 package dev
 
 import (
+	"context"
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -17,7 +18,6 @@ import (
 	"path/filepath"
 	"time"
 
-	"github.com/spiffe/go-spiffe/v2/bundle/jwtbundle"
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
@@ -28,7 +28,6 @@ const (
 	backdate = time.Minute // for clocks that differ a little
 	caCert   = "ca.pem"
 	caKey    = "ca-key.pem"
-	jwtKey   = "jwt-key.pem"
 )
 
 // CA is the authority of a dev cluster's trust domain. Its keys lie in a
@@ -37,7 +36,7 @@ type CA struct {
 	td   spiffeid.TrustDomain
 	cert *x509.Certificate
 	key  crypto.Signer
-	jwt  crypto.Signer
+	jwt  *jwtKeys
 }
 
 // OpenCA loads the CA of a directory, or makes one there.
@@ -58,7 +57,7 @@ func OpenCA(dir string, td spiffeid.TrustDomain) (*CA, error) {
 	if ca.key, err = readKey(filepath.Join(dir, caKey)); err != nil {
 		return nil, fmt.Errorf("open CA: %w", err)
 	}
-	if ca.jwt, err = readKey(filepath.Join(dir, jwtKey)); err != nil {
+	if ca.jwt, err = openJWTKeys(dir); err != nil {
 		return nil, fmt.Errorf("open CA: %w", err)
 	}
 	if len(ca.cert.URIs) != 1 || ca.cert.URIs[0].String() != td.IDString() {
@@ -203,14 +202,22 @@ func (ca *CA) Mint(id spiffeid.ID, ttl time.Duration, nodeSANs bool) (*x509svid.
 	return &x509svid.SVID{ID: id, Certificates: []*x509.Certificate{cert}, PrivateKey: key}, nil
 }
 
+// Issue makes all that a Workload API serves for an identity.
+func (ca *CA) Issue(id spiffeid.ID, ttl time.Duration, nodeSANs bool) (Issued, error) {
+	bundle, stale, err := ca.jwtBundle()
+	if err != nil {
+		return Issued{}, err
+	}
+	svid, err := ca.Mint(id, ttl, nodeSANs)
+	return Issued{
+		SVID: svid, X509: ca.X509Bundle(), JWT: bundle, Stale: stale,
+		Token: func(_ context.Context, audience []string) (string, error) { return ca.MintJWT(id, audience, ttl) },
+	}, err
+}
+
 // X509Bundle verifies the SVIDs.
 func (ca *CA) X509Bundle() *x509bundle.Bundle {
 	return x509bundle.FromX509Authorities(ca.td, []*x509.Certificate{ca.cert})
-}
-
-// JWTBundle verifies JWT-SVIDs of the trust domain.
-func (ca *CA) JWTBundle() *jwtbundle.Bundle {
-	return jwtbundle.FromJWTAuthorities(ca.td, map[string]crypto.PublicKey{"dev": ca.jwt.Public()})
 }
 
 // Pool is the bundle for crypto/tls.

@@ -199,7 +199,25 @@ func (c *Cluster) startNodes(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return c.acceptTokens(ctx)
+}
+
+// acceptTokens turns the audience of JWT-SVIDs on, as an operator and once: who
+// turns it off later is not overruled at the next start.
+func (c *Cluster) acceptTokens(ctx context.Context) error {
+	if c.state.JWT {
+		return nil
+	}
+	op, err := c.asOperator(ctx, c.addresses())
+	if err != nil {
+		return err
+	}
+	defer func() { _ = op.Close() }()
+	if _, err := op.SetSetting(ctx, "jwt_svid", "true"); err != nil {
+		return fmt.Errorf("accept JWT-SVIDs: %w", err)
+	}
+	c.state.JWT = true
+	return c.state.save(c.layout.state())
 }
 
 // Close ends all nodes, the last added first, and waits for them.

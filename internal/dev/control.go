@@ -10,6 +10,8 @@ import (
 	"net"
 	"net/http"
 	"time"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const (
@@ -65,8 +67,12 @@ func serveControl(ctx context.Context, socket string, c *Cluster) (*control, err
 	mux.HandleFunc("POST /start", answer(func(ctx context.Context, r nodeRequest) (NodeInfo, error) {
 		return c.StartNode(ctx, r.Node)
 	}))
+	mux.HandleFunc("POST /rotate-jwt", answer(func(context.Context, struct{}) (struct{}, error) {
+		return struct{}{}, c.ca.RotateJWTKey()
+	}))
 	ctl := &control{done: make(chan struct{}), server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: controlTimeout,
+		ErrorLog: quiet.Noise(c.log, "the control socket reports a problem").Std(),
 	}}
 	go func() {
 		defer close(ctl.done)
@@ -152,7 +158,7 @@ func (c *Control) Nodes(ctx context.Context) ([]NodeInfo, error) {
 	return nodes, c.call(ctx, http.MethodGet, "/nodes", nil, &nodes)
 }
 
-// Signal sends KILL, STOP, CONT or TERM to a node, or to the leader.
+// Signal sends KILL, STOP, CONT, TERM, QUIT or ABRT to a node, or to the leader.
 func (c *Control) Signal(ctx context.Context, node, signal string) (NodeInfo, error) {
 	var info NodeInfo
 	return info, c.call(ctx, http.MethodPost, "/signal", signalRequest{node, signal}, &info)
@@ -162,6 +168,11 @@ func (c *Control) Signal(ctx context.Context, node, signal string) (NodeInfo, er
 func (c *Control) StartNode(ctx context.Context, node string) (NodeInfo, error) {
 	var info NodeInfo
 	return info, c.call(ctx, http.MethodPost, "/start", nodeRequest{node}, &info)
+}
+
+// RotateJWTKey is CA.RotateJWTKey.
+func (c *Control) RotateJWTKey(ctx context.Context) error {
+	return c.call(ctx, http.MethodPost, "/rotate-jwt", struct{}{}, &struct{}{})
 }
 
 func (c *Control) call(ctx context.Context, method, path string, req, resp any) error {

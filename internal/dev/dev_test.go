@@ -104,8 +104,7 @@ func TestWorkloadAPIRenews(t *testing.T) {
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	api, err := ServeWorkload(t.Context(), filepath.Join(dir, "s"), func(context.Context) (Issued, error) {
-		svid, err := ca.Mint(id, 2*time.Second, false)
-		return Issued{svid, ca.X509Bundle(), ca.JWTBundle()}, err
+		return ca.Issue(id, 2*time.Second, false)
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -139,35 +139,44 @@ func (c *Cluster) await(ctx context.Context, m *member) error {
 }
 
 // StartNode starts a node that is not running and waits until it is healthy.
+// Without a quorum that takes until others were started too, meanwhile.
 func (c *Cluster) StartNode(ctx context.Context, id string) (NodeInfo, error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	m := c.nodes[id]
-	if m == nil {
-		return NodeInfo{}, fmt.Errorf("there is no node %q: `hexrd dev nodes` lists them", id)
-	}
-	if m.process.running() {
-		return NodeInfo{}, fmt.Errorf("node %s is running", id)
-	}
-	if err := c.restart(ctx, m.nodeState); err != nil {
+	m, err := c.startAgain(ctx, id)
+	if err != nil {
 		return NodeInfo{}, err
 	}
 	if err := c.await(ctx, m); err != nil {
 		return NodeInfo{}, err
 	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	return c.describe(m), nil
+}
+
+func (c *Cluster) startAgain(ctx context.Context, id string) (*member, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	m := c.nodes[id]
+	if m == nil {
+		return nil, fmt.Errorf("there is no node %q: `hexrd dev nodes` lists them", id)
+	}
+	if m.process.running() {
+		return nil, fmt.Errorf("node %s is running", id)
+	}
+	return m, c.restart(ctx, m.nodeState)
 }
 
 var errNoLeader = errors.New("no node leads now: try again in a moment")
 
-// Signal sends a signal to a node, or to the one that leads. After KILL and TERM
-// it waits until the process is gone.
+// Signal sends a signal to a node, or to the one that leads. After one that ends
+// the process it waits until it is gone.
 func (c *Cluster) Signal(ctx context.Context, id, name string) (NodeInfo, error) {
 	sig, ok := map[string]syscall.Signal{
 		"KILL": syscall.SIGKILL, "STOP": syscall.SIGSTOP, "CONT": syscall.SIGCONT, "TERM": syscall.SIGTERM,
+		"QUIT": syscall.SIGQUIT, "ABRT": syscall.SIGABRT,
 	}[name]
 	if !ok {
-		return NodeInfo{}, fmt.Errorf("signal %q: use KILL, STOP, CONT or TERM", name)
+		return NodeInfo{}, fmt.Errorf("signal %q: use KILL, STOP, CONT, TERM, QUIT or ABRT", name)
 	}
 	if id == "leader" {
 		if id = c.leader(ctx); id == "" {
@@ -183,7 +192,7 @@ func (c *Cluster) Signal(ctx context.Context, id, name string) (NodeInfo, error)
 	if err := m.process.signal(sig); err != nil {
 		return NodeInfo{}, fmt.Errorf("node %s: %w", id, err)
 	}
-	if sig == syscall.SIGKILL || sig == syscall.SIGTERM {
+	if sig != syscall.SIGSTOP && sig != syscall.SIGCONT {
 		select {
 		case <-m.process.exited:
 		case <-ctx.Done():

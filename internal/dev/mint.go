@@ -15,6 +15,8 @@ import (
 	"github.com/spiffe/go-spiffe/v2/bundle/x509bundle"
 	"github.com/spiffe/go-spiffe/v2/spiffeid"
 	"github.com/spiffe/go-spiffe/v2/svid/x509svid"
+
+	"github.com/hexrdev/hexrd/internal/quiet"
 )
 
 const maxSVIDTTL = 24 * time.Hour
@@ -33,6 +35,17 @@ type minted struct {
 	JWKS   []byte `json:"jwks"`
 }
 
+// jwtRequest asks the supervisor for a JWT-SVID.
+type jwtRequest struct {
+	ID       string        `json:"id"`
+	Audience []string      `json:"audience"`
+	TTL      time.Duration `json:"ttl"` // nanoseconds; 0: the cluster's default
+}
+
+type mintedJWT struct {
+	Token string `json:"token"`
+}
+
 // MintServer gives SVIDs of the CA to the other verbs of `hexrd dev`.
 type MintServer struct {
 	server *http.Server
@@ -49,9 +62,12 @@ func ServeMint(ctx context.Context, socket string, ca *CA, ttl time.Duration, lo
 	mux.HandleFunc("POST /mint", answer(func(_ context.Context, r mintRequest) (minted, error) {
 		return mint(ca, r, ttl)
 	}))
+	mux.HandleFunc("POST /jwt", answer(func(_ context.Context, r jwtRequest) (mintedJWT, error) {
+		return mintJWT(ca, r, ttl)
+	}))
 	m := &MintServer{done: make(chan struct{}), server: &http.Server{
 		Handler: mux, ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
-		ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelDebug),
+		ErrorLog: quiet.Noise(log, "the mint socket reports a problem").Std(),
 	}}
 	go func() {
 		defer close(m.done)
@@ -67,16 +83,36 @@ func (m *MintServer) Close() error {
 	return err
 }
 
+// life is how long an SVID lives that is asked for.
+func life(asked, usual time.Duration) (time.Duration, error) {
+	switch {
+	case asked < 0 || asked > maxSVIDTTL:
+		return 0, fmt.Errorf("a dev SVID lives at most %s", maxSVIDTTL)
+	case asked == 0:
+		return usual, nil
+	}
+	return asked, nil
+}
+
+func mintJWT(ca *CA, r jwtRequest, ttl time.Duration) (mintedJWT, error) {
+	id, err := ParseID(ca.td, r.ID)
+	if err != nil {
+		return mintedJWT{}, err
+	}
+	if ttl, err = life(r.TTL, ttl); err != nil {
+		return mintedJWT{}, err
+	}
+	token, err := ca.MintJWT(id, r.Audience, ttl)
+	return mintedJWT{token}, err
+}
+
 func mint(ca *CA, r mintRequest, ttl time.Duration) (minted, error) {
 	id, err := ParseID(ca.td, r.ID)
 	if err != nil {
 		return minted{}, err
 	}
-	if r.TTL < 0 || r.TTL > maxSVIDTTL {
-		return minted{}, fmt.Errorf("a dev SVID lives at most %s", maxSVIDTTL)
-	}
-	if r.TTL > 0 {
-		ttl = r.TTL
+	if ttl, err = life(r.TTL, ttl); err != nil {
+		return minted{}, err
 	}
 	svid, err := ca.Mint(id, ttl, false)
 	if err != nil {
@@ -89,7 +125,11 @@ func mint(ca *CA, r mintRequest, ttl time.Duration) (minted, error) {
 	if out.Bundle, err = ca.X509Bundle().Marshal(); err != nil {
 		return minted{}, err
 	}
-	out.JWKS, err = ca.JWTBundle().Marshal()
+	bundle, err := ca.JWTBundle()
+	if err != nil {
+		return minted{}, err
+	}
+	out.JWKS, err = bundle.Marshal()
 	return out, err
 }
 
@@ -110,7 +150,13 @@ func issuer(dir, id string, ttl time.Duration) (func(context.Context) (Issued, e
 		if err := c.call(ctx, http.MethodPost, "/mint", mintRequest{id, ttl}, &m); err != nil {
 			return Issued{}, err
 		}
-		return m.issued()
+		issued, err := m.issued()
+		issued.Token = func(ctx context.Context, audience []string) (string, error) {
+			var m mintedJWT
+			err := c.call(ctx, http.MethodPost, "/jwt", jwtRequest{id, audience, ttl}, &m)
+			return m.Token, err
+		}
+		return issued, err
 	}, nil
 }
 
@@ -122,7 +168,7 @@ func (m minted) issued() (Issued, error) {
 	td := svid.ID.TrustDomain()
 	x509b, err1 := x509bundle.Parse(td, m.Bundle)
 	jwtb, err2 := jwtbundle.Parse(td, m.JWKS)
-	return Issued{svid, x509b, jwtb}, errors.Join(err1, err2)
+	return Issued{SVID: svid, X509: x509b, JWT: jwtb}, errors.Join(err1, err2)
 }
 
 // serveIdentity serves an identity of the cluster from this process.
@@ -136,8 +182,7 @@ func (c *Cluster) serveIdentity(ctx context.Context, path, socketName string, no
 		return nil, err
 	}
 	return ServeWorkload(ctx, socket, func(context.Context) (Issued, error) {
-		svid, err := c.ca.Mint(id, c.cfg.ttl(), node)
-		return Issued{svid, c.ca.X509Bundle(), c.ca.JWTBundle()}, err
+		return c.ca.Issue(id, c.cfg.ttl(), node)
 	}, c.log)
 }
 

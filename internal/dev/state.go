@@ -18,6 +18,7 @@ type clusterState struct {
 	Format      int         `json:"format"`
 	TrustDomain string      `json:"trust_domain"`
 	Nodes       []nodeState `json:"nodes"`
+	JWT         bool        `json:"jwt_svid,omitempty"` // the audience was turned on
 }
 
 type nodeState struct {

@@ -30,6 +30,10 @@ type Issued struct {
 	SVID *x509svid.SVID
 	X509 *x509bundle.Bundle
 	JWT  *jwtbundle.Bundle
+	// Token makes a JWT-SVID of the identity; nil: it has none.
+	Token func(ctx context.Context, audience []string) (string, error)
+	// Stale is closed when a newer bundle is to be had; nil: that is not told.
+	Stale <-chan struct{}
 }
 
 // WorkloadServer is a SPIFFE Workload API that serves one identity on a unix
@@ -110,11 +114,14 @@ func (s *WorkloadServer) Close() error {
 
 func (s *WorkloadServer) renew(ctx context.Context) {
 	for {
-		leaf := s.issued().SVID.Certificates[0]
+		issued, _ := s.next()
+		leaf := issued.SVID.Certificates[0]
 		wait := time.Until(leaf.NotBefore.Add(backdate).Add(leaf.NotAfter.Sub(leaf.NotBefore.Add(backdate)) / 2))
 		timer := time.NewTimer(max(wait, 100*time.Millisecond))
 		select {
 		case <-timer.C:
+		case <-issued.Stale:
+			timer.Stop()
 		case <-ctx.Done():
 			timer.Stop()
 			return
@@ -137,23 +144,26 @@ func (s *WorkloadServer) renew(ctx context.Context) {
 	}
 }
 
-func (s *WorkloadServer) issued() Issued {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	return s.current
-}
-
 func (s *WorkloadServer) next() (Issued, <-chan struct{}) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	return s.current, s.changed
 }
 
-// stream sends what make gives, now and after each renewal.
-func stream[R any](s *WorkloadServer, out grpc.ServerStreamingServer[R], make func(Issued) (*R, error)) error {
-	md, _ := metadata.FromIncomingContext(out.Context())
+// fromWorkload refuses calls without the header that a server-side request
+// forgery can't set.
+func fromWorkload(ctx context.Context) error {
+	md, _ := metadata.FromIncomingContext(ctx)
 	if v := md.Get(securityHeader); len(v) != 1 || v[0] != "true" {
 		return status.Error(codes.InvalidArgument, "the header "+securityHeader+": true is required")
+	}
+	return nil
+}
+
+// stream sends what make gives, now and after each renewal.
+func stream[R any](s *WorkloadServer, out grpc.ServerStreamingServer[R], make func(Issued) (*R, error)) error {
+	if err := fromWorkload(out.Context()); err != nil {
+		return err
 	}
 	for {
 		issued, changed := s.next()
@@ -189,17 +199,6 @@ func (s *WorkloadServer) FetchX509SVID(_ *workload.X509SVIDRequest, out grpc.Ser
 func (s *WorkloadServer) FetchX509Bundles(_ *workload.X509BundlesRequest, out grpc.ServerStreamingServer[workload.X509BundlesResponse]) error {
 	return stream(s, out, func(i Issued) (*workload.X509BundlesResponse, error) {
 		return &workload.X509BundlesResponse{Bundles: map[string][]byte{i.X509.TrustDomain().IDString(): rawBundle(i.X509)}}, nil
-	})
-}
-
-// FetchJWTBundles streams the JWT bundle.
-func (s *WorkloadServer) FetchJWTBundles(_ *workload.JWTBundlesRequest, out grpc.ServerStreamingServer[workload.JWTBundlesResponse]) error {
-	return stream(s, out, func(i Issued) (*workload.JWTBundlesResponse, error) {
-		jwks, err := i.JWT.Marshal()
-		if err != nil {
-			return nil, err
-		}
-		return &workload.JWTBundlesResponse{Bundles: map[string][]byte{i.JWT.TrustDomain().IDString(): jwks}}, nil
 	})
 }
 

@@ -7,42 +7,6 @@ import (
 	"golang.org/x/time/rate"
 )
 
-// shares counts the open connections of each caller, and of each address where a
-// connection names no caller: nobody has all of them.
-type shares struct {
-	mu   sync.Mutex
-	held map[string]int
-}
-
-func shareOf(c *Conn) string {
-	if c.peer.ID != "" {
-		return c.peer.ID
-	}
-	return "address " + source(c.NetConn())
-}
-
-// take reports whether the connection is within its share of max.
-func (s *shares) take(c *Conn, most int) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := shareOf(c)
-	if s.held[key] >= most {
-		return false
-	}
-	s.held[key]++
-	c.share = s
-	return true
-}
-
-func (s *shares) give(c *Conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	key := shareOf(c)
-	if s.held[key]--; s.held[key] <= 0 {
-		delete(s.held, key)
-	}
-}
-
 const pacedSources = 4096
 
 // paces bounds how many handshakes of one address and protocol are answered in a

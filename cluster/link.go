@@ -1,0 +1,129 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/connectivity"
+	"google.golang.org/grpc/keepalive"
+
+	"github.com/hexrdev/hexrd/cluster/clusterpb"
+)
+
+// link is a connection to a node. When this node's SVID is renewed the next call
+// makes a new one, and the old is closed after its last call: the other side
+// would cut it off in the middle of one when the old SVID ends.
+type link struct {
+	*grpc.ClientConn
+	calls   int
+	retired bool
+}
+
+// renew retires all links at each change of this node's SVID or its bundles.
+func (p *Peers) renew() {
+	for {
+		updated := p.cfg.TLS.Updated()
+		p.mu.Lock()
+		for t := range p.links {
+			p.retire(t)
+		}
+		p.mu.Unlock()
+		select {
+		case <-updated:
+		case <-p.done:
+			return
+		}
+	}
+}
+
+func (p *Peers) retire(t target) {
+	l := p.links[t]
+	delete(p.links, t)
+	if l.retired = true; l.calls == 0 {
+		_ = l.Close()
+	}
+}
+
+// take returns a link for one call; give ends the call.
+func (p *Peers) take(t target) (*link, error) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return nil, unavailable("the pool is closed")
+	}
+	l := p.links[t]
+	if l == nil {
+		if len(p.links) >= maxPeers {
+			for old := range p.links { // members change rarely: any will do
+				p.retire(old)
+				break
+			}
+		}
+		conn, err := p.client(t)
+		if err != nil {
+			return nil, err
+		}
+		l = &link{ClientConn: conn}
+		p.links[t] = l
+	}
+	l.calls++
+	return l, nil
+}
+
+func (p *Peers) give(l *link) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if l.calls--; l.calls == 0 && l.retired {
+		_ = l.Close()
+	}
+}
+
+func (p *Peers) client(t target) (*grpc.ClientConn, error) {
+	c, err := grpc.NewClient("passthrough:///"+t.addr,
+		grpc.WithTransportCredentials(dialCredentials{conns: p.conns, nodeID: t.id}),
+		grpc.WithConnectParams(grpc.ConnectParams{
+			Backoff:           backoff.Config{BaseDelay: 50 * time.Millisecond, Multiplier: 1.6, MaxDelay: time.Second},
+			MinConnectTimeout: dialTimeout,
+		}),
+		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
+		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxMessage)),
+		grpc.WithDisableServiceConfig(),
+	)
+	if err != nil {
+		return nil, fmt.Errorf("dial node: %w", err)
+	}
+	return c, nil
+}
+
+// ready returns a client once the connection stands: what fails before that is
+// certain not to have been sent.
+func ready(ctx context.Context, c *link) (clusterpb.PeerClient, error) {
+	ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+	defer cancel()
+	tried := false
+	for {
+		state := c.GetState()
+		switch state {
+		case connectivity.Ready:
+			return clusterpb.NewPeerClient(c), nil
+		case connectivity.Idle:
+			c.Connect()
+		case connectivity.Connecting:
+			tried = true
+		case connectivity.TransientFailure:
+			if tried {
+				return nil, unavailable("the node does not answer")
+			}
+			tried = true
+			c.ResetConnectBackoff()
+		case connectivity.Shutdown:
+			return nil, unavailable("the connection was closed")
+		}
+		if !c.WaitForStateChange(ctx, state) {
+			return nil, unavailable("the node does not answer in time")
+		}
+	}
+}

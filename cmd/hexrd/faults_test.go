@@ -1,0 +1,155 @@
+package main
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/hexrdev/hexrd/client"
+	"github.com/hexrdev/hexrd/internal/dev"
+)
+
+// faulty builds hexrd with the points of package fault, once for all tests.
+var faulty = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "hexrd-faults-")
+	if err != nil {
+		return "", err
+	}
+	program := filepath.Join(dir, "hexrd")
+	out, err := exec.Command("go", "build", "-tags", "hexrdfault", "-o", program, ".").CombinedOutput()
+	if err != nil {
+		return "", &exec.Error{Name: string(out), Err: err}
+	}
+	return program, nil
+})
+
+func startFaulty(t *testing.T, nodeArgs ...string) (*dev.Cluster, disks) {
+	t.Helper()
+	program, err := faulty()
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, dir := startWith(t, dev.Config{Dir: t.TempDir(), NodeArgs: nodeArgs, Program: program})
+	return c, disks{t, c, dir}
+}
+
+// TestCrashPoints: a node dies at each step of a snapshot install, of an append,
+// of an apply and of a start, and comes back by a plain start with all that was
+// acknowledged.
+func TestCrashPoints(t *testing.T) {
+	c, d := startFaulty(t, "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
+	addrs := c.Addresses()
+	bot, third := dialAs(t, c, "acme/bot", addrs[:2]...), dialAs(t, c, "acme/bot", addrs[2])
+	acked := 0
+	put := func(n int) {
+		t.Helper()
+		for range n {
+			acked++
+			if _, err := bot.Put(t.Context(), "k"+strconv.Itoa(acked%30), []byte(strconv.Itoa(acked)), client.PutOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(30)
+	for _, point := range []string{
+		"snapshot.written", "snapshot.renamed", // of the one that is received
+		"restore.copied", "restore.moved", "restore.current", "restore.loaded", "restore.restored",
+		"start.checked", "log.sealed", "log.stored:2", "apply.decided", "apply.committed:3",
+		"checkpoint.flushed",
+	} {
+		t.Run(point, func(t *testing.T) {
+			d.t = t
+			d.kill("n3")
+			put(60) // more than the others' logs keep
+			t.Setenv("HEXRD_FAULT_CRASH", point)
+			if _, err := c.StartNode(t.Context(), "n3"); err == nil { // healthy before it came there: work brings it there
+				until(t, "the node to come to that point", func() bool {
+					put(1)
+					return !d.running("n3")
+				})
+			}
+			t.Setenv("HEXRD_FAULT_CRASH", "")
+			if _, err := c.StartNode(t.Context(), "n3"); err != nil {
+				t.Fatal(err)
+			}
+			for i := range 30 {
+				got, err := third.Get(t.Context(), "k"+strconv.Itoa((acked-i)%30))
+				if err != nil || got.Text() != strconv.Itoa(acked-i) {
+					t.Fatalf("what was acknowledged as %d is lost: %v", acked-i, err)
+				}
+			}
+		})
+	}
+	v := &verification{}
+	if err := v.run(t.Context(), dialAs(t, c, "/hexr/auditor/test", addrs...)); err != nil || len(v.agree) != 3 {
+		t.Errorf("verify: %v, %d nodes agree", err, len(v.agree))
+	}
+}
+
+// TestClockJumpsWhileLeading: the clock of the process that leads jumps ten years,
+// ahead and behind. Calls go on, another node leads, and time in the log does not
+// jump.
+func TestClockJumpsWhileLeading(t *testing.T) {
+	clocks := t.TempDir()
+	t.Setenv("HEXRD_FAULT_CLOCK", filepath.Join(clocks, "all"))
+	c, _ := startFaulty(t)
+	bot := dialAs(t, c, "acme/bot", c.Addresses()...)
+	operator := dialAs(t, c, "/hexr/operator/test", c.Addresses()...)
+	for i, off := range []string{"87600h", "-87600h"} {
+		if _, err := bot.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+		leader := ""
+		for _, n := range c.Nodes(t.Context()) {
+			if n.Role == "leader" {
+				leader = n.ID
+			}
+		}
+		if leader == "" {
+			t.Fatal("nobody leads")
+		}
+		// Only this process reads this file: it is started anew with it.
+		file := filepath.Join(clocks, strconv.Itoa(i))
+		t.Setenv("HEXRD_FAULT_CLOCK", file)
+		if _, err := c.Signal(t.Context(), leader, "KILL"); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.StartNode(t.Context(), leader); err != nil {
+			t.Fatal(err)
+		}
+		leads := func(id string) bool {
+			members, err := operator.Members(t.Context())
+			return err == nil && members.GetLeader() == id
+		}
+		until(t, leader+" to lead again", func() bool {
+			_, _ = operator.TransferLeadership(t.Context(), leader)
+			return leads(leader)
+		})
+		if err := os.WriteFile(file, []byte(off), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		for range 20 {
+			if _, err := bot.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		until(t, "another node to lead", func() bool {
+			members, err := operator.Members(t.Context())
+			return err == nil && members.GetLeader() != "" && members.GetLeader() != leader
+		})
+		status, err := operator.Status(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		if at := status.GetTime().AsTime(); time.Since(at).Abs() > time.Minute {
+			t.Errorf("%s: the time in the log is %s", off, at)
+		}
+		if err := os.Remove(file); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
