@@ -93,7 +93,7 @@ func (b backend) Status(context.Context) (*hexrv1.StatusResponse, error) {
 		ClusterId: hex.EncodeToString(id[:]), Node: b.nodeID, Role: st.Role, Leader: st.LeaderID, Term: st.Term,
 		LastIndex: st.LastIndex, Applied: store.AppliedIndex(), Time: timestamppb.New(time.Unix(0, store.Time())),
 		AuditSize: store.AuditSize(), Version: b.cfg.Version, Ready: ready, LogStore: st.LogStore,
-		DiskFreeBytes: free, DiskTotalBytes: total,
+		DiskFreeBytes: free, DiskTotalBytes: total, Disk: space(b.disks.own.Load()).String(),
 	}, nil
 }
 
@@ -116,7 +116,7 @@ func (b backend) Members(ctx context.Context) (*hexrv1.MembersResponse, error) {
 		}
 		if s.status != nil {
 			m.State, m.Applied, m.Version = s.status.GetRole(), s.status.GetApplied(), s.status.GetVersion()
-			m.Lag = newest - m.Applied
+			m.Lag, m.Disk = newest-m.Applied, space(s.status.GetDisk()).String()
 			if s.voter {
 				answering++
 			}

@@ -39,6 +39,12 @@ func (s *Server) registerMetrics() {
 		}
 		return float64(free) / float64(total)
 	})
+	gauge("disk_state", "0 ok, 1 warning, 2 low (no puts), 3 very low, 4 critical (no reads).", func() float64 {
+		return float64(s.disks.own.Load())
+	})
+	gauge("disk_verdict", "On the leader: the state that decides what is refused, of its own and a majority's disks.", func() float64 {
+		return float64(s.disks.verdict.Load())
+	})
 	gauge("svid_expiry_seconds", "When this node's SVID ends, unix seconds.", func() float64 {
 		svid, err := s.source.GetX509SVID()
 		if err != nil {

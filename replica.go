@@ -129,7 +129,7 @@ func (r replica) Status(_ context.Context, markOf string) (*clusterpb.StatusResp
 		Id: r.nodeID, Role: st.Role, LeaderId: st.LeaderID, Term: st.Term, LastIndex: st.LastIndex,
 		Applied: store.AppliedIndex(), FsmTime: store.Time(), AuditSize: store.AuditSize(),
 		Version: r.cfg.Version, Ready: r.ready(), NodeTime: fault.Now().UnixNano(),
-		ConfigurationIndex: store.Configuration().GetIndex(),
+		ConfigurationIndex: store.Configuration().GetIndex(), Disk: r.disks.own.Load(),
 	}
 	if markOf != "" {
 		resp.Mark, resp.MarkTerm = r.node.Mark(markOf)

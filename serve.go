@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"sync"
 	"time"
 
 	"google.golang.org/grpc"
@@ -45,19 +46,14 @@ func (s *Server) serve() (err error) {
 		return fmt.Errorf("open api: %w", err)
 	}
 	s.registerMetrics()
-	s.grpc = grpc.NewServer(append(s.api.GRPCOptions(),
-		grpc.Creds(cluster.Credentials()),
-		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
-		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
-	)...)
-	s.api.RegisterGRPC(s.grpc)
-	cluster.RegisterPeer(s.grpc, replica{s})
+	s.grpc, s.nodes = s.newGRPC(false), s.newGRPC(true)
 	s.http = &http.Server{
 		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
 		MaxHeaderBytes: maxHeader, ConnContext: withPeer,
 		ErrorLog: quiet.Noise(s.log, "the HTTP server reports a problem with a connection").Std(),
 	}
 	s.own(func(context.Context) { s.ended(s.grpc.Serve(s.listener.GRPC())) })
+	s.own(func(context.Context) { s.ended(s.nodes.Serve(s.listener.Nodes())) })
 	s.own(func(context.Context) { s.ended(s.http.Serve(s.listener.HTTP())) })
 	if s.cfg.AdminSocket != "" {
 		if s.admin, err = openAdmin(s.cfg.AdminSocket, s); err != nil {
@@ -65,6 +61,18 @@ func (s *Server) serve() (err error) {
 		}
 	}
 	return nil
+}
+
+// newGRPC is a server for callers, or one for nodes.
+func (s *Server) newGRPC(nodes bool) *grpc.Server {
+	g := grpc.NewServer(append(s.api.GRPCOptions(nodes),
+		grpc.Creds(cluster.Credentials()),
+		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
+		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
+	)...)
+	s.api.RegisterGRPC(g)
+	cluster.RegisterPeer(g, replica{s}) // also for callers: the method table refuses them
+	return g
 }
 
 // ended reports a server that stopped while it should serve.
@@ -90,19 +98,18 @@ func (s *Server) stopServing(ctx context.Context) {
 			_ = s.http.Close()
 		}
 	}
-	if s.grpc != nil {
-		done := make(chan struct{})
-		go func() {
-			defer close(done)
-			s.grpc.GracefulStop()
-		}()
-		select {
-		case <-done:
-		case <-ctx.Done():
-			s.grpc.Stop()
-			<-done
+	var stopping sync.WaitGroup
+	for _, g := range []*grpc.Server{s.grpc, s.nodes} {
+		if g != nil {
+			stopping.Go(func() { stopGRPC(ctx, g) })
 		}
 	}
+	stopping.Wait()
+}
+
+func stopGRPC(ctx context.Context, g *grpc.Server) {
+	defer context.AfterFunc(ctx, g.Stop)()
+	g.GracefulStop()
 }
 
 // peerFromContext is who called over gRPC.
@@ -111,7 +118,11 @@ func peerFromContext(ctx context.Context) (api.Peer, bool) {
 	if !ok || p.ID == "" {
 		return api.Peer{}, false
 	}
-	return api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}, true
+	peer := api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}
+	if conn, ok := cluster.ConnFromContext(ctx); ok && conn != nil {
+		peer.Close = func() { _ = conn.Close() }
+	}
+	return peer, true
 }
 
 // withPeer gives the requests of an HTTP connection its verified peer.

@@ -46,8 +46,10 @@ type Server struct {
 	api       *api.Server
 	registry  *prometheus.Registry
 	grpc      *grpc.Server
+	nodes     *grpc.Server // for other nodes: no caller's flood reaches it
 	http      *http.Server
 	admin     *admin
+	disks     disks
 
 	ctx    context.Context // of the goroutines that the server owns
 	cancel context.CancelFunc
@@ -65,6 +67,7 @@ func Open(ctx context.Context, c Config) (*Server, error) {
 		return nil, err
 	}
 	s := &Server{cfg: c, log: c.logger(), registry: prometheus.NewRegistry(), failed: make(chan error, 1)}
+	s.disks.voters = map[string]heardSpace{}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if err := s.open(ctx); err != nil {
 		return nil, errors.Join(err, s.Close(ctx))
@@ -92,6 +95,8 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.listen(ctx); err != nil {
 		return err
 	}
+	s.lookAtDisk()
+	s.disks.verdict.Store(s.disks.own.Load())
 	if err := s.openNode(ctx, fresh); err != nil {
 		return err
 	}
@@ -107,6 +112,8 @@ func (s *Server) open(ctx context.Context) error {
 	s.own(s.reseal)
 	s.own(s.watchNode)
 	s.own(s.watchRemoval)
+	s.own(s.summarise)
+	s.own(s.watchDisks)
 	return s.takePlace(ctx, fresh)
 }
 
@@ -191,7 +198,7 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 		Keys: s.keys.ring, InstallKeys: s.keys.install, ExportKeys: s.keys.ring.Export,
 		Stream:  cluster.NewStreamLayer(s.listener, s.admission.resolve),
 		Forward: forwarder{s.peers, s.nodeID}, Logger: s.log,
-		Joining: fresh && len(s.cfg.Join) > 0, AskAlso: s.cfg.Join,
+		Joining: fresh && len(s.cfg.Join) > 0, AskAlso: s.cfg.Join, Refuse: s.disks.refuse,
 		Limits: node.Limits{
 			SnapshotEntries: s.cfg.Snapshots.Entries, TrailingEntries: s.cfg.Snapshots.Trailing, SnapshotEvery: s.cfg.Snapshots.Interval,
 		},

@@ -57,6 +57,8 @@ type Peer struct {
 	Presented bool
 	// TokenDigest is the SHA-256 of a JWT-SVID.
 	TokenDigest []byte
+	// Close ends the connection; nil: the transport's own.
+	Close func()
 	// Admitted says whether the identity still holds; nil: for as long as the
 	// connection is open.
 	Admitted func() bool

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/hex"
+	"errors"
 	"time"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
@@ -129,7 +130,7 @@ func (s *Server) getSettings(ctx context.Context, _ *hexrv1.GetSettingsRequest) 
 
 func (s *Server) setSetting(ctx context.Context, req *hexrv1.SetSettingRequest) (*hexrv1.SetSettingResponse, error) {
 	if err := fsm.CheckSetting(req.GetName(), req.GetValue()); err != nil {
-		return nil, invalid(err.Error())
+		return nil, invalid("setting: " + err.Error())
 	}
 	r, _, err := s.decide(ctx, s.access(callOf(ctx), &fsmpb.Access{
 		Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: req.GetName(), Value: req.GetValue()}},
@@ -141,7 +142,14 @@ func (s *Server) setSetting(ctx context.Context, req *hexrv1.SetSettingRequest) 
 }
 
 func (s *Server) block(ctx context.Context, req *hexrv1.BlockRequest) (*hexrv1.BlockResponse, error) {
-	_, _, err := s.decide(ctx, s.access(callOf(ctx), &fsmpb.Access{
+	c := callOf(ctx)
+	if err := fsm.CheckSubject(req.GetSubject(), s.cfg.TrustDomain); err != nil {
+		return nil, invalid("subject: " + err.Error())
+	}
+	if req.GetSubject() == c.caller.ID {
+		return nil, invalid("subject: you would block yourself; another operator can")
+	}
+	_, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
 		Op: &fsmpb.Access_Block{Block: &fsmpb.Block{Subject: req.GetSubject()}},
 	}))
 	return &hexrv1.BlockResponse{}, err
@@ -151,6 +159,9 @@ func (s *Server) unblock(ctx context.Context, req *hexrv1.UnblockRequest) (*hexr
 	_, _, err := s.decide(ctx, s.access(callOf(ctx), &fsmpb.Access{
 		Op: &fsmpb.Access_Unblock{Unblock: &fsmpb.Unblock{Subject: req.GetSubject()}},
 	}))
+	if f := outcomeFailures[fsmpb.Outcome_OUTCOME_NOT_FOUND]; errors.Is(err, f) {
+		return nil, fail(f.code, f.reason, "it is not blocked, as it is written there: `hexrd block list` shows who is")
+	}
 	return &hexrv1.UnblockResponse{}, err
 }
 

@@ -39,6 +39,7 @@ var (
 	errStreams       = fail(codes.ResourceExhausted, "TOO_MANY_STREAMS", "this identity has too many streams open: close some")
 	errPanic         = fail(codes.Internal, "INTERNAL", "the node failed to answer; its log has more")
 	errCorrupt       = fail(codes.Internal, "CORRUPT", "what is stored does not open; an operator must look at the node's log")
+	errNotSent       = fail(codes.Unavailable, "VALUE_NOT_SENT", "too many large values were read at once, and this one was left out: try again")
 	errConfiguration = fail(codes.Unavailable, "CONFIGURATION_NOT_CHANGED",
 		"it is decided and logged, but raft's configuration was not changed in time: try again")
 	errNoMajority = fail(codes.Unavailable, "NO_MAJORITY",
@@ -81,6 +82,8 @@ var outcomeFailures = map[fsmpb.Outcome]*failure{
 		message: "it was destroyed and can't come back: put it again"},
 	fsmpb.Outcome_OUTCOME_STALE: fail(codes.Unavailable, "STALE",
 		"the request was held up for too long and was not applied: try again"),
+	fsmpb.Outcome_OUTCOME_NO_SPACE: {code: codes.ResourceExhausted, reason: "DISK_LOW", status: http.StatusInsufficientStorage,
+		message: "the disks of the cluster are nearly full, nothing was applied: destroy what is not needed, and tell an operator"},
 	fsmpb.Outcome_OUTCOME_INVALID: invalid("the cluster refused the request: check sizes, and name a scope where the identity is no agent"),
 }
 

@@ -11,24 +11,33 @@ import (
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	grpcmetadata "google.golang.org/grpc/metadata"
 	"google.golang.org/grpc/status"
-	"google.golang.org/grpc/tap"
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
 
-// maxRequest bounds a gRPC message: the largest value, or a proposal of a node.
-const maxRequest = 16 << 20
+const (
+	// maxRequest bounds a caller's gRPC message: the largest value, its labels, and
+	// enough above it to refuse what is too large in our own words.
+	maxRequest = 5 << 18
+	// maxProposal bounds a node's.
+	maxProposal = 16 << 20
+)
 
 // maxHeaders bounds the metadata of a call.
 const maxHeaders = 32 << 10
 
-// GRPCOptions make every call of the server, whatever its service, go through
-// the method table.
-func (s *Server) GRPCOptions() []grpc.ServerOption {
+// GRPCOptions make every call of a server, whatever its service, go through the
+// limits and the method table. A server for nodes alone takes their proposals.
+func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
+	size := maxRequest
+	if nodes {
+		size = maxProposal
+	}
 	return []grpc.ServerOption{
+		grpc.InTapHandle(s.tap), grpc.StatsHandler(connections{}),
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
-		grpc.InTapHandle(s.tap), grpc.MaxRecvMsgSize(maxRequest), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(1024),
+		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(1024),
 	}
 }
 
@@ -40,14 +49,6 @@ func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) {
 	healthpb.RegisterHealthServer(r, healthService{health.NewServer(), s})
 }
 
-// tap refuses who has no identity before a message of its is read.
-func (s *Server) tap(ctx context.Context, _ *tap.Info) (context.Context, error) {
-	if _, known := s.cfg.PeerFromContext(ctx); !known {
-		return ctx, errUnauthenticated.grpcError("")
-	}
-	return ctx, nil
-}
-
 func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (any, error) {
 	peer, known := s.cfg.PeerFromContext(ctx)
 	message, ok := req.(proto.Message)
@@ -55,6 +56,8 @@ func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnarySe
 		return nil, errPanic.grpcError("")
 	}
 	md := grpcMetadata(ctx)
+	md.pass.arrived()
+	defer md.pass.release()
 	if r, ok := req.(interface{ GetRequestId() []byte }); ok {
 		md.requestID = r.GetRequestId()
 	}
@@ -90,16 +93,18 @@ func requestIDText(c *call) string {
 
 func grpcMetadata(ctx context.Context) metadata {
 	md, _ := grpcmetadata.FromIncomingContext(ctx)
+	p, _ := ctx.Value(passKey{}).(*pass)
 	if v := md.Get("traceparent"); len(v) > 0 {
-		return metadata{traceParent: v[0]}
+		return metadata{traceParent: v[0], pass: p}
 	}
-	return metadata{}
+	return metadata{pass: p}
 }
 
 func (s *Server) interceptStream(srv any, stream grpc.ServerStream, info *grpc.StreamServerInfo, handler grpc.StreamHandler) error {
 	peer, known := s.cfg.PeerFromContext(stream.Context())
-	err := s.openStream(stream.Context(), peer, known, info.FullMethod, grpcMetadata(stream.Context()), func(ctx context.Context) error {
-		return handler(srv, streamWithContext{stream, ctx})
+	md := grpcMetadata(stream.Context())
+	err := s.openStream(stream.Context(), peer, known, info.FullMethod, md, func(ctx context.Context) error {
+		return handler(srv, streamWithContext{stream, ctx, md.pass})
 	})
 	if err == nil {
 		return nil
@@ -121,17 +126,23 @@ func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name str
 	if err != nil {
 		return err
 	}
-	done, err := s.limits.stream(c.peer.ID, s.backend.Store().Settings())
-	if err != nil {
+	defer c.pass.release()
+	if err := c.pass.open(s.backend.Store().Settings()); err != nil {
 		return err
 	}
-	defer done()
 	return run(context.WithValue(ctx, callKey{}, c))
 }
 
 type streamWithContext struct {
 	grpc.ServerStream
-	ctx context.Context
+	ctx  context.Context
+	pass *pass
+}
+
+func (s streamWithContext) RecvMsg(m any) error {
+	err := s.ServerStream.RecvMsg(m)
+	s.pass.arrived()
+	return err
 }
 
 func (s streamWithContext) Context() context.Context { return s.ctx }

@@ -17,10 +17,17 @@ import (
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// maxBody bounds a request's body: the largest value as base64, and its labels.
-const maxBody = 2 << 20
+const (
+	// maxBody bounds a request's body: the largest value as base64, and its labels.
+	maxBody = 2 << 20
+	// escaped is what JSON makes of the worst byte: \u0000.
+	escaped = 6
+	// besideValue is room for labels, scope and paths.
+	besideValue = 64 << 10
+)
 
 //go:embed openapi.yaml
 var openAPI []byte
@@ -50,6 +57,16 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.writeFailure(w, err, nil)
 		return
 	}
+	p, pause, err := s.limits.begin(peer.ID, s.limitsOf(peer))
+	if err != nil {
+		s.metrics.answered("http", err, 0)
+		if pause > 0 {
+			wait(r.Context(), pause)
+		}
+		s.writeFailure(w, err, nil)
+		return
+	}
+	defer p.release()
 	route, err := match(r)
 	if err != nil {
 		s.writeFailure(w, err, nil)
@@ -59,17 +76,17 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.serveRaw(w, r, peer, route)
 		return
 	}
-	s.serveMethod(w, r, peer, route)
+	s.serveMethod(w, r, peer, p, route)
 }
 
-func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, rt *route) {
+func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, p *pass, rt *route) {
 	id, err := idempotencyKey(r.Header.Get("Idempotency-Key"))
 	if err != nil {
 		s.writeFailure(w, err, nil)
 		return
 	}
-	md := metadata{requestID: id, traceParent: r.Header.Get("Traceparent")}
-	body, err := readBody(w, r)
+	md := metadata{requestID: id, traceParent: r.Header.Get("Traceparent"), pass: p}
+	body, err := readBody(w, r, bodyLimit(s.backend.Store().Settings()))
 	if err != nil {
 		s.writeFailure(w, err, nil)
 		return
@@ -94,19 +111,24 @@ func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, 
 	writeJSON(w, http.StatusOK, toHTTP(resp))
 }
 
-func readBody(w http.ResponseWriter, r *http.Request) ([]byte, error) {
+// bodyLimit is what a put of the largest value may need.
+func bodyLimit(settings *fsmpb.Settings) int64 {
+	return int64(min(escaped*settings.GetValueMaxBytes()+besideValue, maxBody))
+}
+
+func readBody(w http.ResponseWriter, r *http.Request, limit int64) ([]byte, error) {
 	if r.Method == http.MethodGet || r.Method == http.MethodDelete {
 		if r.ContentLength > 0 {
 			return nil, invalid("a " + r.Method + " request has no body")
 		}
 		return nil, nil
 	}
-	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, maxBody))
+	body, err := io.ReadAll(http.MaxBytesReader(w, r.Body, limit))
 	var tooLarge *http.MaxBytesError
 	if errors.As(err, &tooLarge) {
 		return nil, &failure{
 			code: codes.InvalidArgument, reason: "BODY_TOO_LARGE", status: http.StatusRequestEntityTooLarge,
-			message: "the request's body is larger than 2 MiB",
+			message: "the request's body is larger than a value of this cluster needs: send less, or a large value as base64 in \"data\"",
 		}
 	}
 	if err != nil {

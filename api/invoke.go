@@ -21,6 +21,7 @@ type call struct {
 	method    *method
 	requestID [16]byte
 	traceID   []byte // 16 bytes or none
+	pass      *pass
 }
 
 type callKey struct{}
@@ -31,10 +32,12 @@ func callOf(ctx context.Context) *call { return ctx.Value(callKey{}).(*call) }
 type metadata struct {
 	requestID   []byte // 16 bytes or none
 	traceParent string
+	pass        *pass // what the transport admitted the call with
 }
 
 // invoke is the one path of every unary call of both transports: method table,
-// identity, class, expiry, limits, rules; then the handler.
+// identity, class, expiry, rules; then the handler. The transport has applied the
+// limits before, so that what it reads is bounded too.
 func (s *Server) invoke(ctx context.Context, peer Peer, known bool, name string, md metadata, req proto.Message,
 	handler func(context.Context, proto.Message) (proto.Message, error),
 ) (resp proto.Message, c *call, err error) {
@@ -49,13 +52,6 @@ func (s *Server) invoke(ctx context.Context, peer Peer, known bool, name string,
 	c, err = s.admit(peer, known, name, md)
 	if err != nil {
 		return nil, c, err
-	}
-	if c.caller.Class != fsm.ClassNode {
-		done, err := s.limits.begin(c.peer.ID, s.backend.Store().Settings())
-		if err != nil {
-			return nil, c, err
-		}
-		defer done()
 	}
 	if err := s.validate(req); err != nil {
 		return nil, c, err
@@ -86,7 +82,7 @@ func (s *Server) admit(peer Peer, known bool, name string, md metadata) (*call, 
 	if err != nil {
 		return nil, errUnauthenticated
 	}
-	c := &call{peer: peer, caller: caller, method: m, traceID: traceID(md.traceParent)}
+	c := &call{peer: peer, caller: caller, method: m, traceID: traceID(md.traceParent), pass: md.pass}
 	if c.requestID, err = requestID(md.requestID); err != nil {
 		return nil, err
 	}

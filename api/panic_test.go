@@ -46,7 +46,7 @@ func TestPanics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(s.GRPCOptions()...)
+	server := grpc.NewServer(s.GRPCOptions(false)...)
 	s.RegisterGRPC(server)
 	go func() { _ = server.Serve(l) }()
 	defer server.Stop()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/subtle"
 	"errors"
+	"strconv"
 
 	"google.golang.org/grpc/codes"
 
@@ -23,7 +24,9 @@ func (s *Server) get(ctx context.Context, req *hexrv1.GetRequest) (*hexrv1.GetRe
 	if err != nil {
 		return nil, err
 	}
-	return s.open(c, r.GetSecret())
+	resp, err := s.open(c, r.GetSecret())
+	c.pass.moved(len(resp.GetValue()), readUnit)
+	return resp, err
 }
 
 func (s *Server) getAccess(c *call, path, scope string, version uint64) (*fsmpb.Access, error) {
@@ -47,6 +50,9 @@ func (s *Server) open(c *call, secret *fsmpb.Secret) (*hexrv1.GetResponse, error
 	}
 	if err := s.stillAdmitted(c); err != nil {
 		return nil, err
+	}
+	if len(secret.GetSealed()) == 0 { // the leader's reply had no room for it
+		return nil, errNotSent
 	}
 	digest := seal.Digest(secret.GetSealed())
 	if subtle.ConstantTimeCompare(digest[:], secret.GetDigest()) != 1 || len(secret.GetRequestId()) != 16 {
@@ -75,13 +81,16 @@ func (s *Server) open(c *call, secret *fsmpb.Secret) (*hexrv1.GetResponse, error
 const maxBatchBytes = 4 << 20
 
 var errBatchFull = fail(codes.ResourceExhausted, "BATCH_TOO_LARGE",
-	"the answer is full: ask for this path in another request")
+	"the answer has 4 MiB of values already: ask for this path in another request")
 
 // batchGet decides all paths in one proposal, with a row and a result for each.
 func (s *Server) batchGet(ctx context.Context, req *hexrv1.BatchGetRequest) (*hexrv1.BatchGetResponse, error) {
-	c := callOf(ctx)
-	if limit := s.backend.Store().Settings().GetBatchMaxPaths(); uint64(len(req.GetPaths())) > limit {
-		return nil, invalid("paths: more than the cluster's limit")
+	c, settings := callOf(ctx), s.backend.Store().Settings()
+	if limit := settings.GetBatchMaxPaths(); uint64(len(req.GetPaths())) > limit {
+		return nil, invalid("paths: more than the cluster's limit of " + strconv.FormatUint(limit, 10) + ": ask in several requests")
+	}
+	if err := c.pass.widen(len(req.GetPaths()), settings); err != nil {
+		return nil, err
 	}
 	results := make([]*hexrv1.BatchGetResult, len(req.GetPaths()))
 	var accesses []*fsmpb.Access
@@ -107,11 +116,10 @@ func (s *Server) batchGet(ctx context.Context, req *hexrv1.BatchGetRequest) (*he
 		out := results[at[j]]
 		secret, err := (*hexrv1.GetResponse)(nil), outcomeError(r)
 		if err == nil {
-			secret, err = s.open(c, r.GetSecret())
-		}
-		if err == nil {
-			if size += len(secret.GetValue()); size > maxBatchBytes {
+			if size += int(r.GetSecret().GetSize()); size > maxBatchBytes {
 				err = errBatchFull
+			} else {
+				secret, err = s.open(c, r.GetSecret())
 			}
 		}
 		if err != nil {
@@ -120,6 +128,7 @@ func (s *Server) batchGet(ctx context.Context, req *hexrv1.BatchGetRequest) (*he
 		}
 		out.Result = &hexrv1.BatchGetResult_Secret{Secret: secret}
 	}
+	c.pass.moved(size, readUnit)
 	return &hexrv1.BatchGetResponse{Results: results}, nil
 }
 

@@ -2,9 +2,12 @@ package api
 
 import (
 	"context"
+	"net/http"
 	"strconv"
 	"time"
 
+	"google.golang.org/grpc/codes"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
@@ -26,6 +29,9 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkSize(value, req.GetMetadata()); err != nil {
+		return nil, err
+	}
 	sealed, err := s.sealValue(c, target{path, scope}, value)
 	if err != nil {
 		return nil, err
@@ -42,6 +48,7 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	if rotation != nil {
 		parts = append(parts, "rotation", strconv.FormatInt(*rotation, 10))
 	}
+	c.pass.moved(proto.Size(req), writeUnit)
 	r, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
 		RequestDigest: s.requestDigest("put", parts...),
 		Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
@@ -60,13 +67,25 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 
 // sealValue binds the value to its record, and to the request that brings it.
 func (s *Server) sealValue(c *call, t target, value seal.Plaintext) ([]byte, error) {
-	if limit := s.backend.Store().Settings().GetValueMaxBytes(); uint64(value.Len()) > limit {
-		return nil, &failure{code: invalid("").code, reason: "VALUE_TOO_LARGE", status: 413,
-			message: "the value is larger than the cluster's limit of " + strconv.FormatUint(limit, 10) + " bytes"}
-	}
 	keys := s.backend.Keys()
 	record := fsm.RecordKey(keys, t.scope, t.path)
 	return keys.SealValue(seal.ValueContext{Cluster: keys.ClusterID(), Record: record[:], RequestID: c.requestID}, value)
+}
+
+// checkSize says which limit is passed; the log decides by the same.
+func (s *Server) checkSize(value seal.Plaintext, labels map[string]string) error {
+	settings := s.backend.Store().Settings()
+	if limit := settings.GetValueMaxBytes(); uint64(value.Len()) > limit {
+		return &failure{
+			code: codes.InvalidArgument, reason: "VALUE_TOO_LARGE", status: http.StatusRequestEntityTooLarge,
+			message: "the value is larger than the cluster's limit of " + strconv.FormatUint(limit, 10) +
+				" bytes: split it, or ask an operator to `hexrd settings set value_max_bytes`",
+		}
+	}
+	if limit := settings.GetLabelsMax(); uint64(len(labels)) > limit {
+		return invalid("metadata: more than the cluster's limit of " + strconv.FormatUint(limit, 10) + " labels: leave some out")
+	}
+	return nil
 }
 
 // stamp is a time of the FSM; 0 is unset.

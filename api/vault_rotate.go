@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/durationpb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
@@ -84,10 +85,14 @@ func (s *Server) rotateStage(ctx context.Context, req *hexrv1.RotateStageRequest
 	if err != nil {
 		return nil, err
 	}
+	if err := s.checkSize(value, req.GetMetadata()); err != nil {
+		return nil, err
+	}
 	sealed, err := s.sealValue(callOf(ctx), t, value)
 	if err != nil {
 		return nil, err
 	}
+	callOf(ctx).pass.moved(proto.Size(req), writeUnit)
 	parts := append([]string{number(req.GetGeneration()), string(value.Reveal())}, flatten(req.GetMetadata())...)
 	r, err := s.rotate(ctx, "rotate.stage", t, &fsmpb.Access{Op: &fsmpb.Access_RotateStage{RotateStage: &fsmpb.RotateStage{
 		Path: string(t.path), Scope: t.scope.String(), Generation: req.GetGeneration(), Sealed: sealed, Size: uint64(value.Len()),

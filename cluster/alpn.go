@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"crypto/tls"
+	"errors"
 	"slices"
 )
 
@@ -19,6 +20,8 @@ const (
 	alpnH2   = "h2"
 	alpnHTTP = "http/1.1"
 )
+
+var errPaced = errors.New("too many handshakes of one address")
 
 // choose: hexr-raft is a raft stream; h2 without http/1.1 is gRPC; anything
 // else is HTTP/JSON, which requests a certificate but does not require one.
@@ -45,14 +48,18 @@ func negotiated(state tls.ConnectionState) protocol {
 // serverConfig picks the protocol's configuration for each hello. Only raft
 // streams fail in the handshake for want of a certificate: the other protocols
 // can say so in their own words.
-func serverConfig(t TLS) *tls.Config {
+func serverConfig(t TLS, p *paces) *tls.Config {
 	raft := t.Server([]string{alpnRaft}, true)
 	grpc := t.Server([]string{alpnH2}, false)
 	http := t.Server([]string{alpnHTTP}, false)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
-			switch choose(hello.SupportedProtos) {
+			proto := choose(hello.SupportedProtos)
+			if !p.allow(source(hello.Conn), proto) {
+				return nil, errPaced
+			}
+			switch proto {
 			case protoRaft:
 				return raft, nil
 			case protoGRPC:

@@ -57,6 +57,8 @@ type Limits struct {
 	HandshakesSource int           // of one address; 64
 	HandshakeTimeout time.Duration // 5 s
 	MaxAge           time.Duration // of a connection; 12 h
+	// HandshakeRate is how many are begun in a second, of one address and protocol; 400.
+	HandshakeRate int
 	// Connections open at once, those of nodes aside, of which strangers without an
 	// identity may have a quarter; 4096, and at most half of the process's
 	// descriptors.
@@ -74,6 +76,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Handshakes, 256)
 	set(&l.HandshakesSource, 64)
+	set(&l.HandshakeRate, 400)
 	set(&l.Connections, min(4096, descriptors()/2))
 	set(&l.ConnectionsPeer, min(512, l.Connections/2))
 	if l.HandshakeTimeout == 0 {

@@ -143,7 +143,12 @@ func TestRoom(t *testing.T) {
 	if conn, err := dialTLS(t, l, newTLS("agent/d", longLived), alpnH2); err == nil {
 		gone(t, conn, "there is no room")
 	}
-	open(newTLS("node/n9", longLived), alpnH2)
+	if _, err := dialTLS(t, l, newTLS("node/n9", longLived), alpnH2); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Nodes().Accept(); err != nil {
+		t.Fatal(err)
+	}
 	streams := NewStreamLayer(listen(t, newTLS("node/n2", longLived), newMembers("n1"), Limits{}), func(string) (string, bool) { return "n1", true })
 	if _, err := streams.Dial(raftAddress(l), 5*time.Second); err != nil {
 		t.Errorf("a member does not get in: %v", err)
@@ -169,7 +174,7 @@ func TestRenewalKeepsCalls(t *testing.T) {
 	b := slow{backend{newMembers("n2")}, make(chan struct{}), make(chan struct{})}
 	s := grpc.NewServer(grpc.Creds(Credentials()))
 	RegisterPeer(s, b)
-	go func() { _ = s.Serve(l.GRPC()) }()
+	go func() { _ = s.Serve(l.Nodes()) }()
 	t.Cleanup(s.Stop)
 	own := newTLS("node/n2", longLived)
 	p := NewPeers(PeersConfig{TLS: own, ClusterID: func() [16]byte { return testID }})

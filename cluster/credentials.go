@@ -19,6 +19,7 @@ type accepted struct{}
 type AuthInfo struct {
 	credentials.CommonAuthInfo
 	Peer Peer
+	conn *Conn
 }
 
 // AuthType names what was authenticated with.
@@ -29,7 +30,7 @@ func (accepted) ServerHandshake(raw net.Conn) (net.Conn, credentials.AuthInfo, e
 	if !ok {
 		return nil, nil, errors.New("cluster: not a connection of this listener")
 	}
-	return c, AuthInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, c.Peer()}, nil
+	return c, AuthInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, c.Peer(), c}, nil
 }
 
 func (accepted) ClientHandshake(context.Context, string, net.Conn) (net.Conn, credentials.AuthInfo, error) {
@@ -52,4 +53,14 @@ func PeerFromContext(ctx context.Context) (Peer, bool) {
 	}
 	info, ok := p.AuthInfo.(AuthInfo)
 	return info.Peer, ok
+}
+
+// ConnFromContext is the connection of a gRPC call.
+func ConnFromContext(ctx context.Context) (*Conn, bool) {
+	p, ok := peer.FromContext(ctx)
+	if !ok {
+		return nil, false
+	}
+	info, ok := p.AuthInfo.(AuthInfo)
+	return info.conn, ok
 }

@@ -62,7 +62,7 @@ func (d dialCredentials) ClientHandshake(ctx context.Context, _ string, raw net.
 		return nil, nil, err
 	}
 	d.connected(c)
-	return c, AuthInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, c.peer}, nil
+	return c, AuthInfo{credentials.CommonAuthInfo{SecurityLevel: credentials.PrivacyAndIntegrity}, c.peer, c}, nil
 }
 
 func (d dialCredentials) ServerHandshake(net.Conn) (net.Conn, credentials.AuthInfo, error) {

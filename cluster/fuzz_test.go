@@ -32,7 +32,11 @@ func FuzzHello(f *testing.F) {
 		f.Add(hello(f, client.Client("", alpn...)))
 	}
 	f.Add([]byte("GET / HTTP/1.1\r\n\r\n"))
-	cfg := serverConfig(newTLS("node/n1", longLived))
+	free, err := newPaces(Limits{HandshakeRate: 1 << 30}.withDefaults())
+	if err != nil {
+		f.Fatal(err)
+	}
+	cfg := serverConfig(newTLS("node/n1", longLived), free)
 	f.Fuzz(func(t *testing.T, first []byte) {
 		conn := tls.Server(&script{in: bytes.NewReader(first)}, cfg)
 		if conn.Handshake() == nil {

@@ -11,7 +11,11 @@ import (
 	"net"
 	"sync"
 	"time"
+
+	"golang.org/x/time/rate"
 )
+
+const warnEvery = 10 * time.Second
 
 // Listener owns the one port, every connection that it accepted, and the raft
 // streams that were dialled.
@@ -22,8 +26,10 @@ type Listener struct {
 	tls  *tls.Config
 	hand *handshakes
 
-	raft, grpc, http *queue
-	conns            *connections
+	strange rate.Sometimes // warns
+
+	raft, grpc, http, nodes *queue
+	conns                   *connections
 
 	done chan struct{}
 	once sync.Once
@@ -39,15 +45,19 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
 	c.Limits = c.Limits.withDefaults()
+	paces, err := newPaces(c.Limits)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
 	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
 	}
 	l := &Listener{
-		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS), hand: &handshakes{limits: c.Limits},
-		conns: newConnections(c.TLS, c.Admission, c.Limits), done: make(chan struct{}),
+		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces), hand: &handshakes{limits: c.Limits},
+		conns: newConnections(c.TLS, c.Admission, c.Limits), strange: rate.Sometimes{Interval: warnEvery}, done: make(chan struct{}),
 	}
-	l.raft, l.grpc, l.http = newQueue(l), newQueue(l), newQueue(l)
+	l.raft, l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l), newQueue(l)
 	l.wg.Go(l.accept)
 	return l, nil
 }
@@ -57,6 +67,9 @@ func (l *Listener) Addr() net.Addr { return l.tcp.Addr() }
 
 // GRPC gives the connections that speak gRPC; serve them with Credentials.
 func (l *Listener) GRPC() net.Listener { return l.grpc }
+
+// Nodes gives those of callers of the node class, in place of GRPC.
+func (l *Listener) Nodes() net.Listener { return l.nodes }
 
 // HTTP gives the connections that speak HTTP/1.1.
 func (l *Listener) HTTP() net.Listener { return l.http }
@@ -124,14 +137,14 @@ func (l *Listener) shake(raw net.Conn) {
 	if !l.conns.add(c, began) {
 		return
 	}
-	l.queue(c.proto).hand(c)
+	l.queue(c).hand(c)
 }
 
 // admitRaft lets only members of this cluster open a raft stream. The dialer
 // names the cluster first, and waits for the answer.
 func (l *Listener) admitRaft(c *Conn) bool {
 	if c.peer.Node == "" || l.cfg.Admission.Blocked(c.peer) || !l.cfg.Admission.IsMember(c.peer.Node) {
-		l.log.Warn("a raft stream was refused: its peer is not a member")
+		l.strange.Do(func() { l.log.Warn("a raft stream was refused: its peer is not a member") })
 		return false
 	}
 	var preamble [17]byte
@@ -147,11 +160,13 @@ func (l *Listener) admitRaft(c *Conn) bool {
 	return err == nil
 }
 
-func (l *Listener) queue(p protocol) *queue {
-	switch p {
-	case protoRaft:
+func (l *Listener) queue(c *Conn) *queue {
+	switch {
+	case c.proto == protoRaft:
 		return l.raft
-	case protoGRPC:
+	case c.proto == protoGRPC && c.peer.Node != "":
+		return l.nodes
+	case c.proto == protoGRPC:
 		return l.grpc
 	}
 	return l.http

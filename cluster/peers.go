@@ -13,7 +13,8 @@ import (
 
 const (
 	dialTimeout = 2 * time.Second
-	maxMessage  = 16 << 20
+	maxMessage  = 16 << 20 // sent
+	maxReply    = 72 << 20 // a leader's values: node keeps its replies below that
 	maxPeers    = 64
 )
 

@@ -47,11 +47,12 @@ func serve(t *testing.T, adm *members) string {
 	l := listen(t, newTLS("node/n1", longLived), adm, Limits{})
 	s := grpc.NewServer(grpc.Creds(Credentials()))
 	RegisterPeer(s, backend{adm})
-	ended := make(chan error, 1)
+	ended := make(chan error, 2)
+	go func() { ended <- s.Serve(l.Nodes()) }()
 	go func() { ended <- s.Serve(l.GRPC()) }()
 	t.Cleanup(func() {
 		s.Stop()
-		if err := <-ended; err != nil {
+		if err := errors.Join(<-ended, <-ended); err != nil {
 			t.Log(err)
 		}
 	})

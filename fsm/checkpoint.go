@@ -38,7 +38,7 @@ func (s *Store) checkpoint(dir string) error {
 	if s.db == nil {
 		return ErrClosed
 	}
-	if err := s.db.Flush(); err != nil {
+	if err := s.flush(); err != nil {
 		return fmt.Errorf("checkpoint: flush: %w", err)
 	}
 	fault.Point("checkpoint.flushed")
@@ -51,7 +51,7 @@ func (s *Store) checkpoint(dir string) error {
 // Inspect says where the store in a checkpoint's directory stands, and that it
 // opens with these keys.
 func Inspect(_ context.Context, dir string, keys *seal.Keyring) (CheckpointMeta, error) {
-	db, err := openPebble(dir, slog.New(slog.DiscardHandler), true)
+	db, err := openPebble(dir, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return CheckpointMeta{}, err
 	}
@@ -73,7 +73,7 @@ func Verify(ctx context.Context, dir string, keys *seal.Keyring) (err error) {
 	if _, err := Inspect(ctx, dir, keys); err != nil {
 		return err
 	}
-	db, err := openPebble(dir, slog.New(slog.DiscardHandler), true)
+	db, err := openPebble(dir, slog.New(slog.DiscardHandler), nil)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func (s *Store) Erase(ctx context.Context) error {
 		return ErrClosed
 	}
 	s.destroyed.Store(false)
-	if err := s.db.Flush(); err != nil {
+	if err := s.flush(); err != nil {
 		return fmt.Errorf("erase: %w", err)
 	}
 	bounds := tableBounds(tableValue)

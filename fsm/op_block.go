@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -9,28 +10,34 @@ import (
 
 const maxBlocks = 10_000
 
-// blockSubject reads what is to be blocked: an ID, agent/TENANT/AGENT or
-// agent/TENANT. Nodes are removed, not blocked.
-func (x *access) blockSubject(s string) (string, bool) {
-	if c, err := ParseCaller(s, x.st.trustDomain); err == nil {
-		return s, c.Class != ClassNode
+var errSubject = errors.New("use a whole SPIFFE ID of this trust domain, agent/TENANT/AGENT or agent/TENANT; nodes are removed, not blocked")
+
+// CheckSubject says what is wrong with the subject of a block before it is
+// proposed: it is an ID, agent/TENANT/AGENT or agent/TENANT. Nodes are removed,
+// not blocked.
+func CheckSubject(s, trustDomain string) error {
+	if c, err := ParseCaller(s, trustDomain); err == nil {
+		if c.Class == ClassNode {
+			return errSubject
+		}
+		return nil
 	}
 	parts := strings.Split(s, "/")
 	if len(parts) < 2 || len(parts) > 3 || parts[0] != "agent" {
-		return "", false
+		return errSubject
 	}
 	for _, p := range parts[1:] {
 		if !validSegment(p) {
-			return "", false
+			return errSubject
 		}
 	}
-	return s, true
+	return nil
 }
 
 func (x *access) block(op *fsmpb.Block) *fsmpb.Result {
-	x.detail = op.GetSubject()
-	subject, ok := x.blockSubject(op.GetSubject())
-	if !ok || subject == x.caller.ID {
+	subject := op.GetSubject()
+	x.detail = subject
+	if CheckSubject(subject, x.st.trustDomain) != nil || subject == x.caller.ID {
 		return invalid()
 	}
 	subjects := x.st.blocked.GetSubjects()

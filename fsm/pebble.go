@@ -20,9 +20,11 @@ const (
 	blockCache   = 64 << 20
 )
 
-// openPebble opens a database directory. The write-ahead log is off: the raft
-// log is the write-ahead log, and a crash leaves a prefix of the batches.
-func openPebble(dir string, log *slog.Logger, readOnly bool) (*pebble.DB, error) {
+// openPebble opens a database directory; without anyone to hear of errors,
+// read-only. The write-ahead log is off: the raft log is the write-ahead log, and a
+// crash leaves a prefix of the batches.
+func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, error) {
+	readOnly := failed == nil
 	cache := pebble.NewCache(blockCache)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
@@ -31,7 +33,7 @@ func openPebble(dir string, log *slog.Logger, readOnly bool) (*pebble.DB, error)
 			Log: log, Message: "the store's database reports a failure: look at the disk",
 			Info: quiet.Never, Warn: slog.LevelWarn, Error: slog.LevelError,
 		},
-		ReadOnly: readOnly, ErrorIfNotExists: readOnly,
+		ReadOnly: readOnly, ErrorIfNotExists: readOnly, EventListener: &pebble.EventListener{BackgroundError: failed},
 	})
 	if err == nil {
 		return db, nil

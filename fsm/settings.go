@@ -75,7 +75,7 @@ func numeric(f protoreflect.FieldDescriptor, n int64) protoreflect.Value {
 	}
 }
 
-var errSetting = errors.New("not a valid setting")
+var errSetting = errors.New("refused")
 
 // withSetting returns the settings with one changed.
 func withSetting(s *fsmpb.Settings, name, value string) (*fsmpb.Settings, error) {
@@ -88,7 +88,7 @@ func withSetting(s *fsmpb.Settings, name, value string) (*fsmpb.Settings, error)
 	if f.Kind() == protoreflect.BoolKind {
 		b, err := strconv.ParseBool(value)
 		if err != nil {
-			return nil, fmt.Errorf("%w: use true or false", errSetting)
+			return nil, fmt.Errorf("%w: %s is true or false", errSetting, f.Name())
 		}
 		m.Set(f, protoreflect.ValueOfBool(b))
 		return out, nil
@@ -111,13 +111,13 @@ func (d setting) parse(value string) (int64, error) {
 	if d.duration {
 		n, err := time.ParseDuration(value)
 		if err != nil || int64(n) < d.least || int64(n) > d.max {
-			return 0, fmt.Errorf("%w: a duration from %s to %s", errSetting, time.Duration(d.least), time.Duration(d.max))
+			return 0, fmt.Errorf("%w: %s is a duration from %s to %s, such as 30m", errSetting, d.name, time.Duration(d.least), time.Duration(d.max))
 		}
 		return int64(n), nil
 	}
 	n, err := strconv.ParseInt(value, 10, 64)
 	if err != nil || n < d.least || n > d.max {
-		return 0, fmt.Errorf("%w: a number from %d to %d", errSetting, d.least, d.max)
+		return 0, fmt.Errorf("%w: %s is a number from %d to %d", errSetting, d.name, d.least, d.max)
 	}
 	return n, nil
 }

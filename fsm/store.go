@@ -22,6 +22,9 @@ type Config struct {
 	Dir    string        // made when it does not exist
 	Keys   *seal.Keyring // of the cluster
 	Logger *slog.Logger  // nil: no log
+	// Failed hears, at most once, that the database can't write any more: the disk is
+	// full or broken. nil: nobody does.
+	Failed func(error)
 }
 
 // Store is the replicated state on disk: Apply changes it, everything else
@@ -49,6 +52,7 @@ type Store struct {
 	applied, rows, changed broadcast
 	watchers               watchers
 	closed                 chan struct{}
+	broken                 broken
 }
 
 // Open opens the store of the keyring's cluster; an empty directory gives an
@@ -60,7 +64,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
-	s := &Store{cfg: c, codec: newCodec(c.Keys), log: c.Logger, closed: make(chan struct{})}
+	s := &Store{cfg: c, codec: newCodec(c.Keys), log: c.Logger, closed: make(chan struct{}), broken: broken{done: make(chan struct{})}}
 	name, err := currentName(c.Dir)
 	if err != nil {
 		return nil, err
@@ -77,7 +81,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 // load opens a directory and what is kept in memory of it, and makes it the
 // store's. The caller holds apply and mu, or is alone.
 func (s *Store) load(name string) error {
-	db, err := openPebble(filepath.Join(s.cfg.Dir, name), s.log, false)
+	db, err := openPebble(filepath.Join(s.cfg.Dir, name), s.log, s.noteError)
 	if err != nil {
 		return err
 	}
@@ -168,13 +172,15 @@ func (s *Store) Close() error {
 		return nil
 	}
 	close(s.closed)
-	var errs []error
-	if s.failed == nil {
-		errs = append(errs, s.db.Flush())
+	if s.failed == nil && s.flush() != nil {
+		s.log.Warn("the store was not flushed before it was closed: the raft log has the rest")
 	}
-	errs = append(errs, s.db.Close())
+	err := s.db.Close()
 	s.db = nil
-	return errors.Join(errs...)
+	if s.broken.is() {
+		return nil // its error is known
+	}
+	return err
 }
 
 // Flush makes what was applied durable.
@@ -184,7 +190,7 @@ func (s *Store) Flush(context.Context) error {
 	if s.db == nil {
 		return ErrClosed
 	}
-	if err := s.db.Flush(); err != nil {
+	if err := s.flush(); err != nil {
 		return fmt.Errorf("flush store: %w", err)
 	}
 	return nil

@@ -18,12 +18,12 @@ const forwards = 4
 // and an idle node adds no delay.
 type batcher struct {
 	n     *Node
-	queue chan *item
+	queue *fairQueue
 	slots chan struct{}
 }
 
 func newBatcher(n *Node) *batcher {
-	return &batcher{n, make(chan *item, n.cfg.Limits.Queue), make(chan struct{}, forwards)}
+	return &batcher{n, newFairQueue(n.cfg.Limits.Queue), make(chan struct{}, forwards)}
 }
 
 func (b *batcher) run(ctx context.Context) {
@@ -47,22 +47,17 @@ func (b *batcher) run(ctx context.Context) {
 // collect waits for an item, and takes with it what else waits, within the
 // bounds of one entry. Items whose callers gave up are dropped: they were not
 // proposed. nil: ctx ended.
-func (n *Node) collect(ctx context.Context, queue <-chan *item) []*item {
+func (n *Node) collect(ctx context.Context, queue *fairQueue) []*item {
 	var batch []*item
 	count, bytes := 0, 0
 	for {
-		var it *item
-		if len(batch) == 0 {
-			select {
-			case it = <-queue:
-			case <-ctx.Done():
+		it := queue.take()
+		switch {
+		case it == nil && len(batch) > 0:
+			return batch
+		case it == nil:
+			if it = queue.wait(ctx); it == nil {
 				return nil
-			}
-		} else {
-			select {
-			case it = <-queue:
-			default:
-				return batch
 			}
 		}
 		if it.ctx.Err() != nil {

@@ -37,7 +37,7 @@ var (
 	// ErrSnapshot: a snapshot is damaged.
 	ErrSnapshot = errors.New("a snapshot is damaged")
 	// ErrDisk: the disk failed or hangs.
-	ErrDisk = errors.New("the raft log's disk failed or hangs")
+	ErrDisk = errors.New("the disk failed or hangs")
 )
 
 // NotLeaderError is certain: nothing was applied. It says who leads, if known.

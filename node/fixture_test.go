@@ -32,13 +32,14 @@ func (t tcp) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, err
 
 // group is nodes in one process, over real sockets and disks.
 type group struct {
-	t     *testing.T
-	store string
-	keys  *seal.Keyring
-	dir   string
-	limit Limits
-	late  time.Duration // Timers.Late
-	log   *record
+	t      *testing.T
+	store  string
+	keys   *seal.Keyring
+	dir    string
+	limit  Limits
+	refuse func(*fsmpb.Access) fsmpb.Outcome
+	late   time.Duration // Timers.Late
+	log    *record
 
 	mu       sync.Mutex
 	off      map[string]time.Duration             // by which a node's clock is wrong
@@ -135,7 +136,7 @@ func (g *group) config(id string, bootstrap, joining bool) Config {
 		ID: id, Dir: filepath.Join(g.dir, id), Address: g.addrs[id], LogStore: g.store, Keys: g.keys,
 		InstallKeys: func(context.Context, []byte) error { return nil }, ExportKeys: g.keys.Export,
 		Stream: tcp{l}, Forward: link{g, id}, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
-		Now:    func() time.Time { return time.Now().Add(g.offset(id)) },
+		Now: func() time.Time { return time.Now().Add(g.offset(id)) }, Refuse: g.refuse,
 		Timers: Timers{Late: g.late, Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
 	}
 	if bootstrap {

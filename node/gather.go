@@ -24,7 +24,7 @@ const (
 // gather is the leader's half: it merges the accesses of all nodes into entries.
 type gather struct {
 	n     *Node
-	queue chan *item
+	queue *fairQueue
 	slots chan struct{}
 	marks marks
 	// handing: leadership is being handed on.
@@ -37,7 +37,7 @@ type gather struct {
 }
 
 func newGather(n *Node) *gather {
-	return &gather{n: n, queue: make(chan *item, n.cfg.Limits.Queue), slots: make(chan struct{}, entriesInFlight)}
+	return &gather{n: n, queue: newFairQueue(n.cfg.Limits.Queue), slots: make(chan struct{}, entriesInFlight)}
 }
 
 func (g *gather) run(ctx context.Context) {
@@ -63,11 +63,11 @@ func (g *gather) apply(batch []*item) {
 		g.answer(batch, nil, nil, decided{err: err})
 		return
 	}
-	entry, valid := g.entry(batch)
+	entry, refused := g.entry(batch)
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(entry)
 	if err != nil || len(entry.GetAccesses()) == 0 {
 		<-g.slots
-		g.answer(batch, valid, nil, decided{err: err})
+		g.answer(batch, refused, nil, decided{err: err})
 		return
 	}
 	g.n.machine.inFlight.Add(1)
@@ -78,7 +78,7 @@ func (g *gather) apply(batch []*item) {
 		d := g.outcome(f, len(entry.GetAccesses()))
 		<-g.slots
 		d.sent, d.time = sent, entry.GetTime()
-		g.answer(batch, valid, d.results, d)
+		g.answer(batch, refused, d.results, d)
 	})
 }
 
@@ -127,9 +127,9 @@ func (g *gather) checkClock() error {
 	return errors.Join(&NotLeaderError{}, err)
 }
 
-// entry builds the next entry from the accesses that are valid. valid tells
-// which are: a bad one is refused alone, and never reaches the log.
-func (g *gather) entry(batch []*item) (*fsmpb.Entry, []bool) {
+// entry builds the next entry from the accesses that may enter the log. refused
+// has an outcome for each, 0 for those in the entry: a bad one is refused alone.
+func (g *gather) entry(batch []*item) (*fsmpb.Entry, []fsmpb.Outcome) {
 	store := g.n.store
 	now := max(g.n.cfg.Now().UnixNano(), g.stamp, store.Time())
 	g.stamp = now
@@ -140,17 +140,26 @@ func (g *gather) entry(batch []*item) (*fsmpb.Entry, []bool) {
 			e.Check = &fsmpb.Check{Size: size, Root: root[:]}
 		}
 	}
-	var valid []bool
+	var refused []fsmpb.Outcome
 	for _, it := range batch {
 		for _, a := range it.accesses {
-			ok := store.Validate(a) == nil
-			valid = append(valid, ok)
-			if ok {
+			o := g.refuse(a)
+			if refused = append(refused, o); o == 0 {
 				e.Accesses = append(e.Accesses, a)
 			}
 		}
 	}
-	return e, valid
+	return e, refused
+}
+
+func (g *gather) refuse(a *fsmpb.Access) fsmpb.Outcome {
+	if g.n.store.Validate(a) != nil {
+		return fsmpb.Outcome_OUTCOME_INVALID
+	}
+	if g.n.cfg.Refuse == nil {
+		return 0
+	}
+	return g.n.cfg.Refuse(a)
 }
 
 // outcome turns what raft answers into what is certain.
@@ -173,15 +182,15 @@ func (g *gather) outcome(f raft.ApplyFuture, want int) decided {
 	}
 }
 
-// answer gives each item its results; an access that was not valid gets its own.
-func (g *gather) answer(batch []*item, valid []bool, results []*fsmpb.Result, d decided) {
+// answer gives each item its results; an access that was refused gets its own.
+func (g *gather) answer(batch []*item, refused []fsmpb.Outcome, results []*fsmpb.Result, d decided) {
 	at := 0
 	for _, it := range batch {
 		mine := decided{sent: d.sent, index: d.index, time: d.time, err: d.err}
 		if d.err == nil {
 			for range it.accesses {
-				if !valid[at] {
-					mine.results = append(mine.results, &fsmpb.Result{Outcome: fsmpb.Outcome_OUTCOME_INVALID})
+				if o := refused[at]; o != 0 {
+					mine.results = append(mine.results, &fsmpb.Result{Outcome: o})
 				} else {
 					mine.results = append(mine.results, results[0])
 					results = results[1:]

@@ -183,7 +183,9 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	}
 	n.snapshots.damaged = n.snapshotAnew
 	if err := whole("the store", func() (err error) {
-		n.store, err = fsm.Open(ctx, fsm.Config{Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log})
+		n.store, err = fsm.Open(ctx, fsm.Config{
+			Dir: filepath.Join(n.cfg.Dir, storeDir), Keys: n.cfg.Keys, Logger: n.log, Failed: n.storeFailed,
+		})
 		return err
 	}); err != nil {
 		return err
@@ -194,6 +196,9 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	}
 	return nil
 }
+
+// storeFailed ends the node: what it applies would not become durable.
+func (n *Node) storeFailed(err error) { n.fail(fmt.Errorf("%w: the store: %w", ErrDisk, err)) }
 
 func (n *Node) own(run func(context.Context)) {
 	n.wg.Add(1)

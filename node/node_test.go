@@ -347,6 +347,24 @@ func TestBadAccessIsRefusedAlone(t *testing.T) {
 	if got := n.Store().AuditSize(); got != size+1 {
 		t.Errorf("%d rows for one decided access", got-size)
 	}
+	g.refuse = func(a *fsmpb.Access) fsmpb.Outcome {
+		if a.GetGet().GetPath() == "full" {
+			return fsmpb.Outcome_OUTCOME_NO_SPACE
+		}
+		return 0
+	}
+	g.stop("n1")
+	n = g.start("n1", false, false)
+	size = n.Store().AuditSize()
+	full := proto.Clone(good).(*fsmpb.Access)
+	full.GetGet().Path, good.Salt = "full", nil
+	results, _, err = n.Do(t.Context(), []*fsmpb.Access{full, good})
+	if err != nil || results[0].GetOutcome() != fsmpb.Outcome_OUTCOME_NO_SPACE || results[1].GetOutcome() != fsmpb.Outcome_OUTCOME_NOT_FOUND {
+		t.Errorf("an access that the node refuses, and another: %v %v", results, err)
+	}
+	if got := n.Store().AuditSize(); got != size+1 {
+		t.Errorf("%d rows for one decided access", got-size)
+	}
 	if _, err := n.HandlePropose(t.Context(), "n1", []byte("junk")); !errors.Is(err, ErrInvalid) {
 		t.Errorf("a proposal that does not decode: %v", err)
 	}

@@ -18,6 +18,10 @@ const (
 	rpcTimeout     = 10 * time.Second
 	retryPause     = 10 * time.Millisecond
 	maxRetries     = 100
+	// maxValues bounds the values of one reply.
+	maxValues = 64 << 20
+	// maxProposal bounds a proposal: a batch, and the largest access beside it.
+	maxProposal = 8 << 20
 	// staleRetry is shorter than any request window.
 	staleRetry = 5 * time.Second
 	// leaderWait is how long a call waits for a leader to appear.
@@ -168,9 +172,7 @@ func (n *Node) once(ctx context.Context, accesses []*fsmpb.Access) decided {
 	case n.cfg.ID:
 		queue = n.gather.queue
 	}
-	select {
-	case queue <- it:
-	default:
+	if !queue.push(accesses[0].GetCaller(), it) {
 		return decided{err: ErrOverloaded}
 	}
 	return n.await(it)
@@ -207,21 +209,34 @@ func (n *Node) HandlePropose(ctx context.Context, from string, proposal []byte) 
 		return proto.Marshal(&fsmpb.ProposalReply{})
 	}
 	it := newItem(ctx, p.GetAccesses())
-	select {
-	case n.gather.queue <- it:
-	default:
+	if !n.gather.queue.push(from, it) {
 		return nil, ErrOverloaded
 	}
 	d := n.await(it)
 	if d.err != nil {
 		return nil, d.err
 	}
+	dropValues(d.results, maxValues)
 	return proto.Marshal(&fsmpb.ProposalReply{Index: d.index, Time: d.time, Results: d.results})
+}
+
+// dropValues leaves out the values that are more than a reply carries: their
+// callers are told to ask again, and the others of the proposal get theirs.
+func dropValues(results []*fsmpb.Result, most int) {
+	for _, r := range results {
+		s := r.GetSecret()
+		if s == nil {
+			continue
+		}
+		if most -= len(s.GetSealed()); most < 0 {
+			s.Sealed = nil
+		}
+	}
 }
 
 func (n *Node) decodeProposal(from string, data []byte) (*fsmpb.Proposal, error) {
 	var p fsmpb.Proposal
-	if len(data) > n.cfg.Limits.BatchBytes*2 || proto.Unmarshal(data, &p) != nil {
+	if len(data) > maxProposal || proto.Unmarshal(data, &p) != nil {
 		return nil, fmt.Errorf("%w: it does not decode", ErrInvalid)
 	}
 	id := n.cfg.Keys.ClusterID()

@@ -678,6 +678,7 @@ type StatusResponse struct {
 	NodeTime           int64                  `protobuf:"varint,14,opt,name=node_time,json=nodeTime,proto3" json:"node_time,omitempty"`
 	ConfigurationIndex uint64                 `protobuf:"varint,15,opt,name=configuration_index,json=configurationIndex,proto3" json:"configuration_index,omitempty"`
 	MarkTerm           uint64                 `protobuf:"varint,16,opt,name=mark_term,json=markTerm,proto3" json:"mark_term,omitempty"`
+	Disk               uint32                 `protobuf:"varint,40,opt,name=disk,proto3" json:"disk,omitempty"` // 0 ok, 1 warning, 2 low, 3 very low, 4 critical
 	unknownFields      protoimpl.UnknownFields
 	sizeCache          protoimpl.SizeCache
 }
@@ -820,6 +821,13 @@ func (x *StatusResponse) GetConfigurationIndex() uint64 {
 func (x *StatusResponse) GetMarkTerm() uint64 {
 	if x != nil {
 		return x.MarkTerm
+	}
+	return 0
+}
+
+func (x *StatusResponse) GetDisk() uint32 {
+	if x != nil {
+		return x.Disk
 	}
 	return 0
 }
@@ -1489,7 +1497,7 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\rStatusRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x17\n" +
-	"\amark_of\x18\x02 \x01(\tR\x06markOf\"\xee\x03\n" +
+	"\amark_of\x18\x02 \x01(\tR\x06markOf\"\x82\x04\n" +
 	"\x0eStatusResponse\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04role\x18\x02 \x01(\tR\x04role\x12\x1b\n" +
@@ -1509,7 +1517,8 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\arefusal\x18\r \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal\x12\x1b\n" +
 	"\tnode_time\x18\x0e \x01(\x03R\bnodeTime\x12/\n" +
 	"\x13configuration_index\x18\x0f \x01(\x04R\x12configurationIndex\x12\x1b\n" +
-	"\tmark_term\x18\x10 \x01(\x04R\bmarkTerm\"@\n" +
+	"\tmark_term\x18\x10 \x01(\x04R\bmarkTerm\x12\x12\n" +
+	"\x04disk\x18( \x01(\rR\x04disk\"@\n" +
 	"\vRootRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x12\n" +

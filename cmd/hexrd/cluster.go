@@ -34,9 +34,9 @@ func newStatusCommand() *cobra.Command {
 				return err
 			}
 			return o.one(s, "cluster   %s\nnode      %s (%s, ready: %t)\nleader    %s\nterm      %d\nlog       %d, applied %d (%s)\n"+
-				"time      %s\naudit     %d rows\ndisk      %d of %d MiB free\nversion   %s",
+				"time      %s\naudit     %d rows\ndisk      %s, %d of %d MiB free\nversion   %s",
 				s.GetClusterId(), s.GetNode(), s.GetRole(), s.GetReady(), s.GetLeader(), s.GetTerm(), s.GetLastIndex(), s.GetApplied(),
-				s.GetLogStore(), when(s.GetTime()), s.GetAuditSize(), s.GetDiskFreeBytes()>>20, s.GetDiskTotalBytes()>>20, s.GetVersion())
+				s.GetLogStore(), when(s.GetTime()), s.GetAuditSize(), s.GetDisk(), s.GetDiskFreeBytes()>>20, s.GetDiskTotalBytes()>>20, s.GetVersion())
 		})
 }
 
@@ -47,9 +47,9 @@ func newMembersCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			t := o.table("NODE\tADDRESS\tSUFFRAGE\tSTATE\tAPPLIED\tLAG\tVERSION")
+			t := o.table("NODE\tADDRESS\tSUFFRAGE\tSTATE\tAPPLIED\tLAG\tDISK\tVERSION")
 			for _, n := range m.GetMembers() {
-				if err := t.row(n, n.GetId(), n.GetAddress(), n.GetSuffrage(), n.GetState(), n.GetApplied(), n.GetLag(), n.GetVersion()); err != nil {
+				if err := t.row(n, n.GetId(), n.GetAddress(), n.GetSuffrage(), n.GetState(), n.GetApplied(), n.GetLag(), n.GetDisk(), n.GetVersion()); err != nil {
 					return err
 				}
 			}

@@ -26,6 +26,12 @@ import (
 const asProgram = "HEXRD_TEST_PROGRAM"
 
 func TestMain(m *testing.M) {
+	if spec := os.Getenv(asFlooder); spec != "" {
+		if err := runFlood(spec); err != nil {
+			panic(err)
+		}
+		return
+	}
 	if testing := len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test."); os.Getenv(asProgram) != "" && !testing { // a fuzz worker is
 		main()
 	}

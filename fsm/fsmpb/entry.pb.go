@@ -95,6 +95,7 @@ const (
 	Outcome_OUTCOME_GONE        Outcome = 11 // undelete of what is destroyed
 	Outcome_OUTCOME_STALE       Outcome = 12 // proposed too long ago: certainly not applied
 	Outcome_OUTCOME_INVALID     Outcome = 13
+	Outcome_OUTCOME_NO_SPACE    Outcome = 40 // the leader's, before the log: disks are low. It has no row
 )
 
 // Enum value maps for Outcome.
@@ -114,6 +115,7 @@ var (
 		11: "OUTCOME_GONE",
 		12: "OUTCOME_STALE",
 		13: "OUTCOME_INVALID",
+		40: "OUTCOME_NO_SPACE",
 	}
 	Outcome_value = map[string]int32{
 		"OUTCOME_UNSPECIFIED": 0,
@@ -130,6 +132,7 @@ var (
 		"OUTCOME_GONE":        11,
 		"OUTCOME_STALE":       12,
 		"OUTCOME_INVALID":     13,
+		"OUTCOME_NO_SPACE":    40,
 	}
 )
 
@@ -1674,7 +1677,7 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\x15SVID_KIND_UNSPECIFIED\x10\x00\x12\x12\n" +
 	"\x0eSVID_KIND_NONE\x10\x01\x12\x12\n" +
 	"\x0eSVID_KIND_X509\x10\x02\x12\x11\n" +
-	"\rSVID_KIND_JWT\x10\x03*\xb1\x02\n" +
+	"\rSVID_KIND_JWT\x10\x03*\xc7\x02\n" +
 	"\aOutcome\x12\x17\n" +
 	"\x13OUTCOME_UNSPECIFIED\x10\x00\x12\x13\n" +
 	"\x0fOUTCOME_GRANTED\x10\x01\x12\x12\n" +
@@ -1690,7 +1693,8 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\x12\x10\n" +
 	"\fOUTCOME_GONE\x10\v\x12\x11\n" +
 	"\rOUTCOME_STALE\x10\f\x12\x13\n" +
-	"\x0fOUTCOME_INVALID\x10\rB$Z\"github.com/hexrdev/hexrd/fsm/fsmpbb\x06proto3"
+	"\x0fOUTCOME_INVALID\x10\r\x12\x14\n" +
+	"\x10OUTCOME_NO_SPACE\x10(B$Z\"github.com/hexrdev/hexrd/fsm/fsmpbb\x06proto3"
 
 var (
 	file_fsm_fsmpb_entry_proto_rawDescOnce sync.Once

@@ -76,6 +76,7 @@ type StatusResponse struct {
 	LogStore       string                 `protobuf:"bytes,12,opt,name=log_store,json=logStore,proto3" json:"log_store,omitempty"`
 	DiskFreeBytes  uint64                 `protobuf:"varint,13,opt,name=disk_free_bytes,json=diskFreeBytes,proto3" json:"disk_free_bytes,omitempty"`
 	DiskTotalBytes uint64                 `protobuf:"varint,14,opt,name=disk_total_bytes,json=diskTotalBytes,proto3" json:"disk_total_bytes,omitempty"`
+	Disk           string                 `protobuf:"bytes,40,opt,name=disk,proto3" json:"disk,omitempty"` // ok, warning, low (puts are refused), very low, critical (all but deletes are refused)
 	unknownFields  protoimpl.UnknownFields
 	sizeCache      protoimpl.SizeCache
 }
@@ -208,6 +209,13 @@ func (x *StatusResponse) GetDiskTotalBytes() uint64 {
 	return 0
 }
 
+func (x *StatusResponse) GetDisk() string {
+	if x != nil {
+		return x.Disk
+	}
+	return ""
+}
+
 type MembersRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -321,6 +329,7 @@ type Member struct {
 	Applied       uint64                 `protobuf:"varint,5,opt,name=applied,proto3" json:"applied,omitempty"`
 	Lag           uint64                 `protobuf:"varint,6,opt,name=lag,proto3" json:"lag,omitempty"` // entries behind the most advanced member
 	Version       string                 `protobuf:"bytes,7,opt,name=version,proto3" json:"version,omitempty"`
+	Disk          string                 `protobuf:"bytes,40,opt,name=disk,proto3" json:"disk,omitempty"` // as in StatusResponse; empty: it does not answer
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -400,6 +409,13 @@ func (x *Member) GetLag() uint64 {
 func (x *Member) GetVersion() string {
 	if x != nil {
 		return x.Version
+	}
+	return ""
+}
+
+func (x *Member) GetDisk() string {
+	if x != nil {
+		return x.Disk
 	}
 	return ""
 }
@@ -1725,7 +1741,7 @@ var File_api_hexr_v1_cluster_proto protoreflect.FileDescriptor
 const file_api_hexr_v1_cluster_proto_rawDesc = "" +
 	"\n" +
 	"\x19api/hexr/v1/cluster.proto\x12\ahexr.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x0f\n" +
-	"\rStatusRequest\"\xaa\x03\n" +
+	"\rStatusRequest\"\xbe\x03\n" +
 	"\x0eStatusResponse\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\tR\tclusterId\x12\x12\n" +
@@ -1744,13 +1760,14 @@ const file_api_hexr_v1_cluster_proto_rawDesc = "" +
 	"\x05ready\x18\v \x01(\bR\x05ready\x12\x1b\n" +
 	"\tlog_store\x18\f \x01(\tR\blogStore\x12&\n" +
 	"\x0fdisk_free_bytes\x18\r \x01(\x04R\rdiskFreeBytes\x12(\n" +
-	"\x10disk_total_bytes\x18\x0e \x01(\x04R\x0ediskTotalBytes\"\x10\n" +
+	"\x10disk_total_bytes\x18\x0e \x01(\x04R\x0ediskTotalBytes\x12\x12\n" +
+	"\x04disk\x18( \x01(\tR\x04disk\"\x10\n" +
 	"\x0eMembersRequest\"\x93\x01\n" +
 	"\x0fMembersResponse\x12)\n" +
 	"\amembers\x18\x01 \x03(\v2\x0f.hexr.v1.MemberR\amembers\x12\x16\n" +
 	"\x06voters\x18\x02 \x01(\rR\x06voters\x12%\n" +
 	"\x0efailures_borne\x18\x03 \x01(\rR\rfailuresBorne\x12\x16\n" +
-	"\x06leader\x18\x04 \x01(\tR\x06leader\"\xaa\x01\n" +
+	"\x06leader\x18\x04 \x01(\tR\x06leader\"\xbe\x01\n" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x1a\n" +
@@ -1758,7 +1775,8 @@ const file_api_hexr_v1_cluster_proto_rawDesc = "" +
 	"\x05state\x18\x04 \x01(\tR\x05state\x12\x18\n" +
 	"\aapplied\x18\x05 \x01(\x04R\aapplied\x12\x10\n" +
 	"\x03lag\x18\x06 \x01(\x04R\x03lag\x12\x18\n" +
-	"\aversion\x18\a \x01(\tR\aversion\"X\n" +
+	"\aversion\x18\a \x01(\tR\aversion\x12\x12\n" +
+	"\x04disk\x18( \x01(\tR\x04disk\"X\n" +
 	"\x13RemoveMemberRequest\x12\"\n" +
 	"\anode_id\x18\x01 \x01(\tB\t\xbaH\x06r\x04 \x01(?R\x06nodeId\x12\x1d\n" +
 	"\n" +

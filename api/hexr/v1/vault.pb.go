@@ -94,7 +94,7 @@ func (WatchEvent_Type) EnumDescriptor() ([]byte, []int) {
 type PutRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Path  string                 `protobuf:"bytes,1,opt,name=path,proto3" json:"path,omitempty"`
-	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"`
+	Value []byte                 `protobuf:"bytes,2,opt,name=value,proto3" json:"value,omitempty"` // up to the setting value_max_bytes, at most 1 MiB
 	// Empty (agents: the agent's scope), a process name, or a full scope.
 	Scope string `protobuf:"bytes,3,opt,name=scope,proto3" json:"scope,omitempty"`
 	// The version that must be the latest; 0: there must be no live one.
@@ -2700,12 +2700,12 @@ var File_api_hexr_v1_vault_proto protoreflect.FileDescriptor
 
 const file_api_hexr_v1_vault_proto_rawDesc = "" +
 	"\n" +
-	"\x17api/hexr/v1/vault.proto\x12\ahexr.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8e\x04\n" +
+	"\x17api/hexr/v1/vault.proto\x12\ahexr.v1\x1a\x1bbuf/validate/validate.proto\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x04\n" +
 	"\n" +
 	"PutRequest\x12\x1e\n" +
 	"\x04path\x18\x01 \x01(\tB\n" +
-	"\xbaH\ar\x05 \x01(\x80\x04R\x04path\x12\x1f\n" +
-	"\x05value\x18\x02 \x01(\fB\t\xbaH\x06z\x04\x18\x80\x80@R\x05value\x12\x1e\n" +
+	"\xbaH\ar\x05 \x01(\x80\x04R\x04path\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\fR\x05value\x12\x1e\n" +
 	"\x05scope\x18\x03 \x01(\tB\b\xbaH\x05r\x03(\x80\x04R\x05scope\x12.\n" +
 	"\x10expected_version\x18\x04 \x01(\x04H\x00R\x0fexpectedVersion\x88\x01\x01\x12V\n" +
 	"\bmetadata\x18\x05 \x03(\v2!.hexr.v1.PutRequest.MetadataEntryB\x17\xbaH\x14\x9a\x01\x11\x10\x10\"\x06r\x04 \x01(@*\x05r\x03(\x80\x02R\bmetadata\x12|\n" +

@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"time"
+
+	"google.golang.org/grpc/stats"
+	"google.golang.org/grpc/tap"
+
+	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+const (
+	// arrivalTimeout is how long the message of a call may take to arrive.
+	arrivalTimeout = 30 * time.Second
+	// refusedMax refused calls end their connection. gRPC frees the timers of
+	// refused calls only with it.
+	refusedMax = 1000
+)
+
+// nodeLimits are the members' own: a proposal holds many accesses, and must not
+// wait for a rate that is meant for one caller.
+var nodeLimits = &fsmpb.Settings{RatePerSecond: 1_000_000, RateBurst: 1_000_000, InFlightMax: 256, StreamsMax: 16}
+
+type passKey struct{}
+
+// tap applies the limits at the header of a gRPC call, before anything of its
+// message is read. It runs on the goroutine that reads the connection, one call
+// at a time: to wait here slows the connection of a caller down that has had
+// enough refusals, and nobody else's.
+func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+	peer, known := s.cfg.PeerFromContext(ctx)
+	p, pause, err := (*pass)(nil), time.Duration(0), error(errUnauthenticated)
+	if known {
+		p, pause, err = s.limits.begin(peer.ID, s.limitsOf(peer))
+	}
+	if err != nil {
+		s.metrics.answered(s.known(info.FullMethodName), err, 0)
+		if refusals := refusalsOf(ctx); refusals != nil {
+			if *refusals++; *refusals == refusedMax && peer.Close != nil {
+				go peer.Close()
+			}
+		}
+		if pause > 0 {
+			wait(ctx, pause)
+		}
+		return ctx, failureOf(err).grpcError("")
+	}
+	ctx, cancel := context.WithCancel(context.WithValue(ctx, passKey{}, p))
+	p.arrival = time.AfterFunc(arrivalTimeout, cancel)
+	context.AfterFunc(ctx, func() { // however the call ends, also before a handler has it
+		cancel()
+		p.arrival.Stop()
+		p.release()
+	})
+	return ctx, nil
+}
+
+// arrived says that the call's message is complete.
+func (p *pass) arrived() {
+	if p != nil && p.arrival != nil {
+		p.arrival.Stop()
+	}
+}
+
+// limitsOf are the limits of a caller.
+func (s *Server) limitsOf(p Peer) *fsmpb.Settings {
+	if c, err := fsm.ParseCaller(p.ID, s.cfg.TrustDomain); err == nil && c.Class == fsm.ClassNode {
+		return nodeLimits
+	}
+	return s.backend.Store().Settings()
+}
+
+// known is a method's name for the metrics: that of an unknown one is the
+// caller's, and unbounded.
+func (s *Server) known(method string) string {
+	if s.methods[method] == nil {
+		return "unknown"
+	}
+	return method
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// connections ends what belongs to a gRPC connection with it.
+type connections struct{}
+
+type connectionKey struct{}
+
+type connection struct {
+	end     context.CancelFunc
+	refused int // calls; of the reading goroutine alone
+}
+
+func refusalsOf(ctx context.Context) *int {
+	if c, ok := ctx.Value(connectionKey{}).(*connection); ok {
+		return &c.refused
+	}
+	return nil
+}
+
+func (connections) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
+	ctx, cancel := context.WithCancel(ctx)
+	return context.WithValue(ctx, connectionKey{}, &connection{end: cancel})
+}
+
+func (connections) HandleConn(ctx context.Context, s stats.ConnStats) {
+	if _, ok := s.(*stats.ConnEnd); !ok {
+		return
+	}
+	if c, ok := ctx.Value(connectionKey{}).(*connection); ok {
+		c.end()
+	}
+}
+
+func (connections) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
+func (connections) HandleRPC(context.Context, stats.RPCStats)                       {}
