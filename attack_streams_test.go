@@ -11,7 +11,7 @@ import (
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
 
-// own are the streams of events that a caller may open: each gives the texts of
+// ownStreams are the streams of events that a caller may open: each gives the texts of
 // its first events. A new stream is a line here.
 var ownStreams = map[string]func(a *attack, as string, n int) []string{
 	"HTTP tail": func(a *attack, as string, n int) (events []string) {

@@ -3,6 +3,7 @@ package cluster
 import (
 	"crypto/tls"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -15,6 +16,9 @@ type Conn struct {
 	dialled bool         // by this node
 	verify  func() error // the peer, against the bundle of now
 
+	pulse  *pulse      // of the process
+	silent atomic.Bool // nothing may be said on it any more
+
 	number uint64 // in the order in which they were made
 	timer  *time.Timer
 	gone   func(*Conn)
@@ -24,6 +28,18 @@ type Conn struct {
 
 // Peer is who is at the other end; without an ID where no certificate verified.
 func (c *Conn) Peer() Peer { return c.peer }
+
+// caller reports that it is one that clients made, not a node's.
+func (c *Conn) caller() bool { return !c.dialled && c.peer.Node == "" }
+
+// Write refuses what a paused process was about to say to a caller: this is the
+// last moment before it leaves.
+func (c *Conn) Write(b []byte) (int, error) {
+	if c.caller() && (c.silent.Load() || c.pulse.missed()) {
+		return 0, errPaused
+	}
+	return c.Conn.Write(b)
+}
 
 // key is who it counts for.
 func (c *Conn) key() string {

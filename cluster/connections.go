@@ -13,6 +13,7 @@ type connections struct {
 	tls       TLS
 	admission Admission // nil: whoever verifies is admitted
 	limits    Limits
+	pulse     *pulse
 
 	mu    sync.Mutex
 	open  map[*Conn]struct{}
@@ -29,7 +30,9 @@ type connections struct {
 func newConnections(t TLS, a Admission, l Limits) *connections {
 	s := &connections{
 		tls: t, admission: a, limits: l, open: map[*Conn]struct{}{}, peers: map[string]int{}, done: make(chan struct{}),
+		pulse: newPulse(pauseLimit),
 	}
+	s.wg.Go(func() { s.pulse.run(s.done, s.hush) })
 	s.wg.Go(func() { s.watch(t.Updated, unverified) })
 	if a != nil {
 		s.wg.Go(func() { s.watch(a.Changed, s.blocked, s.notMember) })
@@ -64,7 +67,7 @@ func (s *connections) add(c *Conn, began uint64) bool {
 func (s *connections) insert(c *Conn, began uint64) (victim *Conn, again, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	c.gone = s.forget
+	c.gone, c.pulse = s.forget, s.pulse
 	select {
 	case <-s.done:
 		return nil, false, false
@@ -190,6 +193,19 @@ func (s *connections) blocked(c *Conn) bool { return s.admission.Blocked(c.peer)
 
 func (s *connections) notMember(c *Conn) bool {
 	return c.proto == protoRaft && !s.admission.IsMember(c.peer.Node)
+}
+
+// hush ends all connections of callers after a pause of the process.
+func (s *connections) hush() {
+	conns := s.all()
+	for _, c := range conns {
+		c.silent.Store(c.caller())
+	}
+	for _, c := range conns {
+		if c.caller() {
+			s.wg.Go(func() { s.end(c) })
+		}
+	}
 }
 
 // close closes all, and waits.
