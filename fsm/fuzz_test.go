@@ -146,3 +146,23 @@ func BenchmarkApply(b *testing.B) {
 	}
 	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/64, "ns/access")
 }
+
+// FuzzPlaces: cursors of watches and of lists are read back as they were written,
+// or refused.
+func FuzzPlaces(f *testing.F) {
+	f.Add("7.2")
+	f.Add("18446744073709551615")
+	f.Add("3:api-keys/openai")
+	f.Fuzz(func(t *testing.T, s string) {
+		if p, err := ParsePlace(s); err == nil && p.String() != s {
+			t.Fatal("another place")
+		}
+		p, err := parsePosition(s)
+		if err != nil {
+			return
+		}
+		if again, err := parsePosition(p.String()); err != nil || again != p {
+			t.Fatal("another position")
+		}
+	})
+}
