@@ -10,6 +10,7 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 import pytest
+import trio
 
 import hexr
 from hexr import (
@@ -244,3 +245,15 @@ def test_one_async_client_over_event_loops(become: Callable[..., str], agent: st
 
     asyncio.run(close())
     gc.collect()
+
+
+def test_on_trio(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+
+    async def main() -> str:
+        async with AsyncVaultClient(cache_ttl=600) as client:
+            await client.put("K", "v")
+            await client.get("K")
+            return await client.get("K")
+
+    assert trio.run(main) == "v"

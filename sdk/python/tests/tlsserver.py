@@ -43,21 +43,25 @@ def serve(tls: ssl.SSLContext, answer: bytes = b"") -> Iterator[Server]:
         with raw, suppress(OSError):
             raw.settimeout(30)
             try:
-                conn = tls.wrap_socket(raw, server_side=True)
-            except OSError as err:
-                state.handshakes.append(type(err).__name__)
+                exchange(raw)
+            finally:
                 state.seen.set()
-                return
-            with conn:
-                state.handshakes.append(str(conn.version()))
-                buffer = b""
-                while data := conn.recv(65536):
-                    state.received += data
-                    buffer += data
-                    while answer and b"\r\n\r\n" in buffer:
-                        buffer = buffer.partition(b"\r\n\r\n")[2]
-                        conn.sendall(answer)
-                state.seen.set()
+
+    def exchange(raw: socket.socket) -> None:
+        try:
+            conn = tls.wrap_socket(raw, server_side=True)
+        except OSError as err:
+            state.handshakes.append(type(err).__name__)
+            return
+        with conn:
+            state.handshakes.append(str(conn.version()))
+            buffer = b""
+            while data := conn.recv(65536):
+                state.received += data
+                buffer += data
+                while answer and b"\r\n\r\n" in buffer:
+                    buffer = buffer.partition(b"\r\n\r\n")[2]
+                    conn.sendall(answer)
 
     def accept() -> None:
         with suppress(OSError):
