@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -123,36 +124,62 @@ func TestWatchShowsWhatTheCallerMayRead(t *testing.T) {
 	}
 }
 
-// TestWatchEndsWithABlock: what changes after a block is not shown, though the
-// stream is open.
+// TestWatchEndsWithABlock: while others put all the time, no change is shown that
+// stands behind the block in the log, though the stream is open.
 func TestWatchEndsWithABlock(t *testing.T) {
 	w := newWorld(t).start()
-	bot, operator, provisioner := w.client("/agent/acme/bot/main"), w.client("/hexr/operator/ann"), w.client("/hexr/provisioner/acme/ci")
-	events, ended := w.follow(bot, client.WatchOptions{})
-	w.put(provisioner, "before", "spiffe://hexr.cloud/agent/acme/bot/*")
-	if got := w.next(events, ended); got != "put before 1" {
-		t.Fatal(got)
+	operator, auditor := w.client("/hexr/operator/ann"), w.client("/hexr/auditor/ben")
+	events, ended := w.follow(w.client("/agent/acme/bot/main"), client.WatchOptions{})
+	ctx, stop := context.WithCancel(t.Context())
+	defer stop()
+	var writers sync.WaitGroup
+	for i := range 4 {
+		provisioner := w.client("/hexr/provisioner/acme/ci")
+		writers.Go(func() {
+			for ctx.Err() == nil {
+				_, err := provisioner.Put(ctx, fmt.Sprint("k", i), []byte("v"), client.PutOptions{Scope: "spiffe://hexr.cloud/agent/acme/bot/*"})
+				if err != nil && ctx.Err() == nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	for range 100 {
+		w.next(events, ended)
 	}
 	if err := operator.Block(t.Context(), "agent/acme/bot"); err != nil {
 		t.Fatal(err)
 	}
-	w.put(provisioner, "after", "spiffe://hexr.cloud/agent/acme/bot/*")
-	for {
-		select {
-		case e := <-events:
-			if e.GetType() != hexrv1.WatchEvent_BOOKMARK {
-				t.Fatalf("a blocked caller is shown %v", e)
-			}
-			continue
-		case err := <-ended:
-			if !errors.Is(err, client.ErrDenied) && !errors.Is(err, client.ErrUnavailable) {
-				t.Errorf("the watch of a blocked caller: %v", err)
-			}
-		case <-time.After(patience):
-			t.Error("the watch of a blocked caller goes on")
+	select {
+	case err := <-ended:
+		if !errors.Is(err, client.ErrDenied) && !errors.Is(err, client.ErrUnavailable) {
+			t.Errorf("the watch of a blocked caller: %v", err)
 		}
-		return
+	case <-time.After(patience):
+		t.Error("the watch of a blocked caller goes on")
 	}
+	stop()
+	writers.Wait()
+	after := map[string]bool{} // what was put behind the block
+	blocked := false
+	for r, err := range auditor.AuditQuery(t.Context(), &hexrv1.QueryRequest{PageSize: 1000}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		blocked = blocked || r.GetOperation() == "block"
+		if blocked && r.GetOperation() == "put" {
+			after[fmt.Sprint("put ", r.GetPath(), " ", r.GetVersion())] = true
+		}
+	}
+	shown := 0
+	for len(events) > 0 {
+		shown++
+		if e := w.next(events, ended); after[e] {
+			t.Fatalf("%q is shown, and stands behind the block", e)
+		}
+	}
+	t.Logf("%d changes were shown late, %d stand behind the block", shown, len(after))
 }
 
 // TestWatchGoesOnWithARenewedSVID: the client's stream ends with each SVID, and

@@ -92,7 +92,7 @@ func (e *sse) write(id, event string, data any) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, os.ErrDeadlineExceeded) && deadline == e.until:
+	case errors.Is(err, os.ErrDeadlineExceeded) && deadline.Equal(e.until):
 		return errExpired
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		return errSlow
