@@ -213,7 +213,7 @@ func (a *attack) oversizedProtobuf() {
 		size int
 		want codes.Code
 	}{
-		{"17 MiB", victim, len(big), codes.ResourceExhausted}, {"2 MiB", victim, 2 << 20, codes.InvalidArgument},
+		{"17 MiB", victim, len(big), codes.ResourceExhausted}, {"2 MiB", victim, 2 << 20, codes.ResourceExhausted}, {"1.1 MiB", victim, 11 << 20 / 10, codes.InvalidArgument},
 		{"above the setting", victim, 70_000, codes.InvalidArgument}, {"by nobody", "", len(big), codes.Unauthenticated},
 	} {
 		if got := code(c.as, big[:c.size]); got != c.want {

@@ -183,7 +183,7 @@ func (a *attack) oversizedJSON() {
 func (a *attack) jsonStructure() {
 	deep := strings.Repeat("[", 100_000) + strings.Repeat("]", 100_000)
 	for name, body := range map[string]string{
-		"deep": deep, "deep within": `{"value":` + deep + `}`, "deep objects": strings.Repeat(`{"a":`, 100_000) + "1" + strings.Repeat("}", 100_000),
+		"deep": deep, "deep within": `{"value":` + deep + `}`, "deep objects": strings.Repeat(`{"a":`, 10_000) + "1" + strings.Repeat("}", 10_000),
 		"duplicate": `{"value":"a","value":"b"}`, "duplicate, escaped": `{"value":"a","\u0076alue":"b"}`,
 		"duplicate label": `{"value":"a","metadata":{"k":"1","k":"2"}}`, "duplicate scope": `{"value":"a","scope":"x","scope":"y"}`,
 		"case": `{"VALUE":"a"}`, "a mark": "\ufeff" + `{"value":"a"}`, "bad UTF-8": "{\"value\":\"\xff\xfe\"}", "two": `{"value":"a"}{"value":"b"}`,

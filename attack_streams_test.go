@@ -68,11 +68,45 @@ func (a *attack) streamEvents() {
 			a.t.Errorf("%s: %s", path, got)
 		}
 	}
+	for _, scope := range []string{"spiffe://hexr.cloud/agent/acme/bot/*", "spiffe://hexr.cloud" + victim, "spiffe://hexr.cloud/agent/acme/*"} {
+		if got := a.ask(thief, "GET", "/v1/watch?scope="+url.QueryEscape(scope), ""); got.status != 403 {
+			a.t.Errorf("a watch of %s: %s", scope, got)
+		}
+	}
+	a.watchesItsOwn()
 	if got := a.ask(thief, "GET", "/v1/audit?page_size=1000&path="+url.QueryEscape(canaryPath), ""); strings.Contains(got.body, `"caller":"spiffe://hexr.cloud/agent/acme/`) {
 		a.t.Errorf("rows of the victim: %s", got)
 	}
 	for _, as := range []string{"/hexr/provisioner/acme/ci", "/hexr/node/n1"} {
 		a.want(as, a.ask(as, "GET", "/v1/audit", ""), 403, "WRONG_CLASS")
+	}
+}
+
+// watchesItsOwn: of changes of both, a watch shows those of its caller.
+func (a *attack) watchesItsOwn() {
+	stream, err := hexrv1.NewVaultClient(a.grpc(a.as(thief))).Watch(a.t.Context(), &hexrv1.WatchRequest{})
+	if err != nil {
+		a.t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil { // it stands
+		a.t.Fatal(err)
+	}
+	for range 3 {
+		for _, as := range []string{victim, thief} {
+			a.want("put", a.ask(as, "PUT", "/v1/secrets/watched", `{"value":"x"}`), 200, "")
+		}
+	}
+	for seen := 0; seen < 3; {
+		e, err := stream.Recv()
+		if err != nil {
+			a.t.Fatal(err)
+		}
+		if e.GetType() != hexrv1.WatchEvent_PUT {
+			continue
+		}
+		if seen++; e.GetScope() != "spiffe://hexr.cloud/agent/acme-corp/bot/*" {
+			a.t.Errorf("an event of another: %s", e.GetScope())
+		}
 	}
 }
 

@@ -166,16 +166,8 @@ var links = []struct {
 		_, r := h.raw(t, "PUT /v1/secrets/slow HTTP/1.1\r\nHost: hexrd\r\nContent-Length: 99\r\n\r\n{\"value\":\"")
 		return func() error { return closed(r) }
 	}},
-	{"HTTP tail", func(t *testing.T, h *holder) func() error {
-		_, r := h.raw(t, "GET /v1/audit/tail?from=0 HTTP/1.1\r\nHost: hexrd\r\n\r\n")
-		resp := answered(t, r)
-		return func() error {
-			if _, err := io.Copy(io.Discard, resp.Body); errors.Is(err, os.ErrDeadlineExceeded) {
-				return err
-			}
-			return nil
-		}
-	}},
+	{"HTTP tail", func(t *testing.T, h *holder) func() error { return h.stream(t, "/v1/audit/tail?from=0") }},
+	{"HTTP watch", func(t *testing.T, h *holder) func() error { return h.stream(t, "/v1/watch") }},
 	{"idle gRPC connection", func(t *testing.T, h *holder) func() error {
 		conn := h.grpc(t)
 		if _, err := hexrv1.NewVaultClient(conn).WhoAmI(t.Context(), &hexrv1.WhoAmIRequest{}); err != nil {
@@ -198,20 +190,41 @@ var links = []struct {
 	{"gRPC tail", func(t *testing.T, h *holder) func() error {
 		from := uint64(0)
 		stream, err := hexrv1.NewAuditClient(h.grpc(t)).Tail(t.Context(), &hexrv1.TailRequest{From: &from})
-		if err != nil {
-			t.Fatal(err)
+		return received(t, stream, err)
+	}},
+	{"gRPC watch", func(t *testing.T, h *holder) func() error {
+		stream, err := hexrv1.NewVaultClient(h.grpc(t)).Watch(t.Context(), &hexrv1.WatchRequest{})
+		return received(t, stream, err)
+	}},
+}
+
+// stream opens a stream over HTTP, and waits for its end.
+func (h *holder) stream(t *testing.T, path string) func() error {
+	_, r := h.raw(t, "GET "+path+" HTTP/1.1\r\nHost: hexrd\r\n\r\n")
+	resp := answered(t, r)
+	return func() error {
+		if _, err := io.Copy(io.Discard, resp.Body); errors.Is(err, os.ErrDeadlineExceeded) {
+			return err
 		}
-		if _, err := stream.Recv(); err != nil {
-			t.Fatal(err)
-		}
-		return func() error {
-			for {
-				if _, err := stream.Recv(); err != nil {
-					return refusedStream(err)
-				}
+		return nil
+	}
+}
+
+// received waits for a stream's first event, and then for its end.
+func received[M any](t *testing.T, stream grpc.ServerStreamingClient[M], err error) func() error {
+	if err == nil {
+		_, err = stream.Recv()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func() error {
+		for {
+			if _, err := stream.Recv(); err != nil {
+				return refusedStream(err)
 			}
 		}
-	}},
+	}
 }
 
 // closed waits until the other side closes a connection without a word.
