@@ -38,7 +38,7 @@ func (r replica) Join(ctx context.Context, p cluster.Peer, req *clusterpb.JoinRe
 		}
 		join.TokenHash = hash[:]
 	}
-	if _, err := net.ResolveTCPAddr("tcp", req.GetAddress()); err != nil {
+	if err := resolvable(ctx, req.GetAddress()); err != nil {
 		return nil, &cluster.RefusalError{Kind: clusterpb.Refusal_KIND_INVALID, Message: "the address to join with can't be resolved here: set --advertise"}
 	}
 	grant, err := r.decide(ctx, p, remote, &fsmpb.Access{Op: &fsmpb.Access_Join{Join: join}})
@@ -57,6 +57,17 @@ func (r replica) Join(ctx context.Context, p cluster.Peer, req *clusterpb.JoinRe
 		resp.Members = append(resp.Members, &clusterpb.Member{Id: srv.GetId(), Address: srv.GetAddress(), Voter: srv.GetVoter()})
 	}
 	return resp, nil
+}
+
+// resolvable reports whether this node could dial that address.
+func resolvable(ctx context.Context, addr string) error {
+	host, port, err := net.SplitHostPort(addr)
+	if err != nil {
+		return err
+	}
+	_, err1 := net.DefaultResolver.LookupHost(ctx, host)
+	_, err2 := net.DefaultResolver.LookupPort(ctx, "tcp", port)
+	return errors.Join(err1, err2)
 }
 
 // decide puts one access of a node through the log; anything but granted is a

@@ -80,16 +80,12 @@ func TestChangeDuringHandshake(t *testing.T) {
 			conns := newConnections(id, adm, Limits{}.withDefaults())
 			defer conns.close()
 			settled := func() uint64 { // both watchers have looked once
-				for conns.begin() < 3 {
-					time.Sleep(time.Millisecond)
-				}
+				until(t, "the watchers to look", func() bool { return conns.begin() >= 3 })
 				return conns.begin()
 			}
 			began := settled()
 			change(id, adm)
-			for conns.begin() == began {
-				time.Sleep(time.Millisecond)
-			}
+			until(t, "the change to be seen", func() bool { return conns.begin() != began })
 			a, b := net.Pipe()
 			defer func() { _ = a.Close() }()
 			c := &Conn{Conn: tls.Server(b, &tls.Config{}), proto: protoRaft, peer: Peer{ID: "node/n2", Node: "n2"}, verify: func() error {
@@ -195,9 +191,7 @@ func TestRenewalKeepsCalls(t *testing.T) {
 		defer p.mu.Unlock()
 		return len(p.links) == 0
 	}
-	for !retired() {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the link to be retired", retired)
 	if _, err := p.Status(t.Context(), "n1", l.Addr().String(), ""); err != nil {
 		t.Fatal(err)
 	}
@@ -208,7 +202,5 @@ func TestRenewalKeepsCalls(t *testing.T) {
 	if err := <-answered; err != nil {
 		t.Errorf("the call that was under way: %v", err)
 	}
-	for len(l.conns.all()) != 1 {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the old connection to end", func() bool { return len(l.conns.all()) == 1 })
 }

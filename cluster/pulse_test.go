@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"errors"
+	"net"
 	"testing"
 	"time"
 )
@@ -10,20 +11,20 @@ import (
 // a caller does not leave it, whoever runs first when it goes on.
 func TestNothingIsSaidAfterAPause(t *testing.T) {
 	l := listen(t, newTLS("node/n1", longLived), newMembers("n2"), Limits{})
-	open := func(as *plainTLS) *Conn {
+	open := func(as *plainTLS, queue net.Listener) *Conn {
 		t.Helper()
 		client, err := dialTLS(t, l, as, alpnH2)
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() { _ = client.Close() })
-		c, err := l.GRPC().Accept()
+		c, err := queue.Accept()
 		if err != nil {
 			t.Fatal(err)
 		}
 		return c.(*Conn)
 	}
-	agent, node := open(newTLS("agent/a", longLived)), open(newTLS("node/n2", longLived))
+	agent, node := open(newTLS("agent/a", longLived), l.GRPC()), open(newTLS("node/n2", longLived), l.Nodes())
 	if _, err := agent.Write([]byte("before")); err != nil {
 		t.Fatal(err)
 	}
@@ -39,9 +40,7 @@ func TestNothingIsSaidAfterAPause(t *testing.T) {
 	// The pulse runs first.
 	done := make(chan struct{})
 	go stopped.run(done, l.conns.hush)
-	for stopped.missed() {
-		time.Sleep(time.Millisecond)
-	}
+	until(t, "the pulse to beat", func() bool { return !stopped.missed() })
 	close(done)
 	if _, err := agent.Write([]byte("a value")); err == nil {
 		t.Error("a write after the pulse has gone through")
