@@ -15,13 +15,12 @@ const (
 	// forgotten, unless something of it is under way.
 	trackedCallers = 16384
 	// quickRefusals a second are answered at once; what a caller has refused beyond
-	// that waits for refusalPause each, on its own connection.
+	// that waits for refusalPause each, on its own connection. Meanwhile its rate
+	// allows calls again: it loses nothing that it may have.
 	quickRefusals = 100
-	refusalPause  = 2 * time.Millisecond
-	// So many bytes of a value cost as much as an access does: what is written is
-	// stored by every node, twice.
-	readUnit  = 16 << 10
-	writeUnit = 4 << 10
+	refusalPause  = 20 * time.Millisecond
+	// unitBytes that are moved cost as much as an access does.
+	unitBytes = 4 << 10
 )
 
 // limiter bounds what one identity costs a node: a rate, accesses in flight,
@@ -105,7 +104,8 @@ func (p *pass) take(n uint64, s *fsmpb.Settings) error {
 		p.l.refuse(p.id)
 		return errFlight
 	}
-	if !p.u.bucket.AllowN(time.Now(), int(min(n, s.GetRateBurst()))) {
+	burst := s.GetRateBurst()
+	if !p.u.bucket.AllowN(time.Now(), int(min(n, burst-min(burst, p.inFlight)))) {
 		p.l.refuse(p.id)
 		return errRate
 	}
@@ -124,14 +124,14 @@ func (p *pass) widen(n int, s *fsmpb.Settings) error {
 	return p.take(uint64(n-1), s)
 }
 
-// moved charges the caller's rate for the bytes of a value; later calls wait for
-// it, this one goes on.
-func (p *pass) moved(bytes, unit int) {
+// read charges the caller's rate for the bytes of values; later calls wait for it,
+// this one goes on.
+func (p *pass) read(bytes int) {
 	if p == nil {
 		return
 	}
 	now := time.Now()
-	for n := bytes / unit; n > 0; {
+	for n := bytes / unitBytes; n > 0; {
 		part := min(n, p.u.bucket.Burst())
 		p.u.bucket.ReserveN(now, part)
 		n -= part

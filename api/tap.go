@@ -31,7 +31,7 @@ type passKey struct{}
 // enough refusals, and nobody else's.
 func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
 	peer, known := s.cfg.PeerFromContext(ctx)
-	p, pause, err := (*pass)(nil), time.Duration(0), error(errUnauthenticated)
+	p, pause, err := (*pass)(nil), refusalPause, error(errUnauthenticated)
 	if known {
 		p, pause, err = s.limits.begin(peer.ID, s.limitsOf(peer))
 	}

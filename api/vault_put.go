@@ -32,6 +32,9 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	if err := s.checkSize(req); err != nil {
 		return nil, err
 	}
+	if err := c.pass.widen(1+proto.Size(req)/unitBytes, s.backend.Store().Settings()); err != nil {
+		return nil, err
+	}
 	keys := s.backend.Keys()
 	record := fsm.RecordKey(keys, scope, path)
 	sealed, err := keys.SealValue(seal.ValueContext{Cluster: keys.ClusterID(), Record: record[:], RequestID: c.requestID}, value)
@@ -43,7 +46,6 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 		expected = strconv.FormatUint(req.GetExpectedVersion(), 10)
 	}
 	parts := append([]string{string(path), scope.String(), string(value.Reveal()), expected}, flatten(req.GetMetadata())...)
-	c.pass.moved(proto.Size(req), writeUnit)
 	r, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
 		RequestDigest: s.requestDigest("put", parts...),
 		Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
