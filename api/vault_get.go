@@ -24,7 +24,7 @@ func (s *Server) get(ctx context.Context, req *hexrv1.GetRequest) (*hexrv1.GetRe
 		return nil, err
 	}
 	resp, err := s.open(c, r.GetSecret())
-	c.pass.read(len(resp.GetValue()))
+	c.pass.moved(len(resp.GetValue()))
 	return resp, err
 }
 
@@ -123,7 +123,7 @@ func (s *Server) batchGet(ctx context.Context, req *hexrv1.BatchGetRequest) (*he
 		}
 		out.Result = &hexrv1.BatchGetResult_Secret{Secret: secret}
 	}
-	c.pass.read(size)
+	c.pass.moved(size)
 	return &hexrv1.BatchGetResponse{Results: results}, nil
 }
 
