@@ -115,14 +115,14 @@ func stopGRPC(ctx context.Context, g *grpc.Server) {
 // peerFromContext is who called over gRPC.
 func peerFromContext(ctx context.Context) (api.Peer, bool) {
 	p, ok := cluster.PeerFromContext(ctx)
-	if !ok || p.ID == "" {
+	if !ok {
 		return api.Peer{}, false
 	}
 	peer := api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}
-	if conn, ok := cluster.ConnFromContext(ctx); ok && conn != nil {
+	if conn, ok := cluster.ConnFromContext(ctx); ok {
 		peer.Close = func() { _ = conn.Close() }
 	}
-	return peer, true
+	return peer, p.ID != ""
 }
 
 // withPeer gives the requests of an HTTP connection its verified peer.

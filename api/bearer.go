@@ -104,6 +104,7 @@ const (
 	guessRate    = 10 // a second and source address
 	guessBurst   = 50
 	guessSources = 4096
+	guessPause   = 100 * time.Millisecond // before a refusal beyond that
 )
 
 // guesses bounds what bad tokens of one address cost: each is a signature to

@@ -22,6 +22,9 @@ const (
 	maxRequest = 5 << 18
 	// maxProposal bounds a node's.
 	maxProposal = 16 << 20
+	// maxStreams of one connection: somewhat more than a caller may have in flight,
+	// so that it is told. What a caller does not read waits in the node's memory.
+	maxStreams = 320
 )
 
 // maxHeaders bounds the metadata of a call.
@@ -37,7 +40,7 @@ func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.InTapHandle(s.tap), grpc.StatsHandler(connections{}),
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
-		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(1024),
+		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
 	}
 }
 

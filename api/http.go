@@ -54,6 +54,9 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 	peer, err := s.authenticate(r)
 	if err != nil {
 		s.metrics.answered("http", err, 0)
+		if errors.Is(err, errRate) { // who guesses tokens
+			wait(r.Context(), guessPause)
+		}
 		s.writeFailure(w, err, nil)
 		return
 	}

@@ -15,13 +15,12 @@ const (
 	// forgotten, unless something of it is under way.
 	trackedCallers = 16384
 	// quickRefusals a second are answered at once; what a caller has refused beyond
-	// that waits for refusalPause each, on its own connection.
+	// that waits for refusalPause each, on its own connection. Meanwhile its rate
+	// allows calls again: it loses nothing that it may have.
 	quickRefusals = 100
-	refusalPause  = 2 * time.Millisecond
-	// So many bytes of a value cost as much as an access does: what is written is
-	// stored by every node, twice.
-	readUnit  = 16 << 10
-	writeUnit = 4 << 10
+	refusalPause  = 20 * time.Millisecond
+	// unitBytes that are moved cost as much as an access does.
+	unitBytes = 4 << 10
 )
 
 // limiter bounds what one identity costs a node: a rate, accesses in flight,
@@ -88,50 +87,53 @@ func (l *limiter) begin(id string, s *fsmpb.Settings) (p *pass, pause time.Durat
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	p = &pass{l: l, id: id, u: l.of(id, s)}
-	if err := p.take(1, s); err != nil {
-		if !p.u.refusals.Allow() {
-			pause = refusalPause
-		}
-		return nil, pause, err
+	switch {
+	case p.u.inFlight >= s.GetInFlightMax():
+		err = errFlight
+	case !p.u.bucket.Allow():
+		err = errRate
+	default:
+		p.u.inFlight, p.inFlight = p.u.inFlight+1, 1
+		return p, 0, nil
 	}
-	return p, 0, nil
+	l.refuse(id)
+	if !p.u.refusals.Allow() {
+		pause = refusalPause
+	}
+	return nil, pause, err
 }
 
-// take counts n accesses, or none of them. A batch as large as a limit passes
-// where nothing else is counted.
-func (p *pass) take(n uint64, s *fsmpb.Settings) error {
-	total := min(p.inFlight+n, s.GetInFlightMax())
-	if more := total - min(total, p.inFlight); p.u.inFlight+more > s.GetInFlightMax() {
-		p.l.refuse(p.id)
-		return errFlight
-	}
-	if !p.u.bucket.AllowN(time.Now(), int(min(n, s.GetRateBurst()))) {
-		p.l.refuse(p.id)
-		return errRate
-	}
-	p.u.inFlight += total - min(total, p.inFlight)
-	p.inFlight = max(total, p.inFlight)
-	return nil
-}
-
-// widen counts n accesses in all for a call that was admitted as one.
+// widen counts n accesses in all for a call that was admitted as one: it is
+// refused where so many more are too many in flight, and pays for them in any
+// case. One as large as that limit passes where nothing else is in flight.
 func (p *pass) widen(n int, s *fsmpb.Settings) error {
 	if p == nil || n < 2 {
 		return nil
 	}
+	p.pay(n - 1)
 	p.l.mu.Lock()
 	defer p.l.mu.Unlock()
-	return p.take(uint64(n-1), s)
+	total := max(p.inFlight, min(uint64(n), s.GetInFlightMax()))
+	if p.u.inFlight-p.inFlight+total > s.GetInFlightMax() {
+		p.l.refuse(p.id)
+		return errFlight
+	}
+	p.u.inFlight += total - p.inFlight
+	p.inFlight = total
+	return nil
 }
 
-// moved charges the caller's rate for the bytes of a value; later calls wait for
-// it, this one goes on.
-func (p *pass) moved(bytes, unit int) {
-	if p == nil {
-		return
+// moved pays for the bytes of values.
+func (p *pass) moved(bytes int) {
+	if p != nil {
+		p.pay(bytes / unitBytes)
 	}
-	now := time.Now()
-	for n := bytes / unit; n > 0; {
+}
+
+// pay takes from the caller's rate what it may not have yet: this call goes on,
+// later ones are refused at their header, where that costs least.
+func (p *pass) pay(n int) {
+	for now := time.Now(); n > 0; {
 		part := min(n, p.u.bucket.Burst())
 		p.u.bucket.ReserveN(now, part)
 		n -= part

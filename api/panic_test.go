@@ -28,6 +28,8 @@ type bug struct{ Backend }
 
 func (bug) Store() *fsm.Store { panic(canary) }
 
+func (bug) Status(context.Context) (*hexrv1.StatusResponse, error) { panic(canary) }
+
 func (bug) Healthy() (bool, string) { panic([]byte(canary)) }
 
 // TestPanics: a panic costs its own call alone. The answer is INTERNAL, and the
@@ -68,6 +70,12 @@ func TestPanics(t *testing.T) {
 			}
 		}
 	}
+	agent := peer
+	peer.ID = "spiffe://hexr.cloud/hexr/node/n1" // its limits need no store: the handler is reached
+	if _, err := hexrv1.NewClusterClient(conn).Status(t.Context(), &hexrv1.StatusRequest{}); status.Code(err) != codes.Internal || strings.Contains(err.Error(), canary) {
+		t.Errorf("gRPC answers %v", err)
+	}
+	peer = agent
 	for _, path := range []string{"/health", "/v1/secrets/" + canary, "/v1/cluster/status"} {
 		r := httptest.NewRequest(http.MethodGet, path, nil)
 		r.TLS = &tls.ConnectionState{}

@@ -29,14 +29,20 @@ type passKey struct{}
 // message is read. It runs on the goroutine that reads the connection, one call
 // at a time: to wait here slows the connection of a caller down that has had
 // enough refusals, and nobody else's.
-func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, error) {
+func (s *Server) tap(ctx context.Context, info *tap.Info) (_ context.Context, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			s.panicked(s.known(info.FullMethodName), v)
+			err = failureOf(errPanic).grpcError("")
+		}
+	}()
 	peer, known := s.cfg.PeerFromContext(ctx)
-	p, pause, err := (*pass)(nil), time.Duration(0), error(errUnauthenticated)
+	p, pause, refused := (*pass)(nil), refusalPause, error(errUnauthenticated)
 	if known {
-		p, pause, err = s.limits.begin(peer.ID, s.limitsOf(peer))
+		p, pause, refused = s.limits.begin(peer.ID, s.limitsOf(peer))
 	}
-	if err != nil {
-		s.metrics.answered(s.known(info.FullMethodName), err, 0)
+	if refused != nil {
+		s.metrics.answered(s.known(info.FullMethodName), refused, 0)
 		if refusals := refusalsOf(ctx); refusals != nil {
 			if *refusals++; *refusals == refusedMax && peer.Close != nil {
 				go peer.Close()
@@ -45,7 +51,7 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (context.Context, erro
 		if pause > 0 {
 			wait(ctx, pause)
 		}
-		return ctx, failureOf(err).grpcError("")
+		return ctx, failureOf(refused).grpcError("")
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, passKey{}, p))
 	p.arrival = time.AfterFunc(arrivalTimeout, cancel)

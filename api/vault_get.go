@@ -25,7 +25,7 @@ func (s *Server) get(ctx context.Context, req *hexrv1.GetRequest) (*hexrv1.GetRe
 		return nil, err
 	}
 	resp, err := s.open(c, r.GetSecret())
-	c.pass.moved(len(resp.GetValue()), readUnit)
+	c.pass.moved(len(resp.GetValue()))
 	return resp, err
 }
 
@@ -128,7 +128,7 @@ func (s *Server) batchGet(ctx context.Context, req *hexrv1.BatchGetRequest) (*he
 		}
 		out.Result = &hexrv1.BatchGetResult_Secret{Secret: secret}
 	}
-	c.pass.moved(size, readUnit)
+	c.pass.moved(size)
 	return &hexrv1.BatchGetResponse{Results: results}, nil
 }
 

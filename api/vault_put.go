@@ -32,6 +32,9 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	if err := s.checkSize(value, req.GetMetadata()); err != nil {
 		return nil, err
 	}
+	if err := c.pass.widen(1+proto.Size(req)/unitBytes, s.backend.Store().Settings()); err != nil {
+		return nil, err
+	}
 	sealed, err := s.sealValue(c, target{path, scope}, value)
 	if err != nil {
 		return nil, err
@@ -48,7 +51,6 @@ func (s *Server) put(ctx context.Context, req *hexrv1.PutRequest) (*hexrv1.PutRe
 	if rotation != nil {
 		parts = append(parts, "rotation", strconv.FormatInt(*rotation, 10))
 	}
-	c.pass.moved(proto.Size(req), writeUnit)
 	r, _, err := s.decide(ctx, s.access(c, &fsmpb.Access{
 		RequestDigest: s.requestDigest("put", parts...),
 		Op: &fsmpb.Access_Put{Put: &fsmpb.Put{

@@ -88,11 +88,13 @@ func (s *Server) rotateStage(ctx context.Context, req *hexrv1.RotateStageRequest
 	if err := s.checkSize(value, req.GetMetadata()); err != nil {
 		return nil, err
 	}
+	if err := callOf(ctx).pass.widen(1+proto.Size(req)/unitBytes, s.backend.Store().Settings()); err != nil {
+		return nil, err
+	}
 	sealed, err := s.sealValue(callOf(ctx), t, value)
 	if err != nil {
 		return nil, err
 	}
-	callOf(ctx).pass.moved(proto.Size(req), writeUnit)
 	parts := append([]string{number(req.GetGeneration()), string(value.Reveal())}, flatten(req.GetMetadata())...)
 	r, err := s.rotate(ctx, "rotate.stage", t, &fsmpb.Access{Op: &fsmpb.Access_RotateStage{RotateStage: &fsmpb.RotateStage{
 		Path: string(t.path), Scope: t.scope.String(), Generation: req.GetGeneration(), Sealed: sealed, Size: uint64(value.Len()),

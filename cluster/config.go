@@ -57,7 +57,8 @@ type Limits struct {
 	HandshakesSource int           // of one address; 64
 	HandshakeTimeout time.Duration // 5 s
 	MaxAge           time.Duration // of a connection; 12 h
-	// HandshakeRate is how many are begun in a second, of one address and protocol; 400.
+	// HandshakeRate is how many are begun in a second, of one address and protocol; 100,
+	// and four times as many at once.
 	HandshakeRate int
 	// Connections open at once, those of nodes aside, of which strangers without an
 	// identity may have a quarter; 4096, and at most half of the process's
@@ -76,7 +77,7 @@ func (l Limits) withDefaults() Limits {
 	}
 	set(&l.Handshakes, 256)
 	set(&l.HandshakesSource, 64)
-	set(&l.HandshakeRate, 400)
+	set(&l.HandshakeRate, 100)
 	set(&l.Connections, min(4096, descriptors()/2))
 	set(&l.ConnectionsPeer, min(512, l.Connections/2))
 	if l.HandshakeTimeout == 0 {

@@ -62,5 +62,5 @@ func ConnFromContext(ctx context.Context) (*Conn, bool) {
 		return nil, false
 	}
 	info, ok := p.AuthInfo.(AuthInfo)
-	return info.conn, ok
+	return info.conn, ok && info.conn != nil
 }

@@ -34,7 +34,7 @@ func (p *paces) allow(source string, proto protocol) bool {
 	key := pace{source, proto}
 	b, ok := p.buckets.Get(key)
 	if !ok {
-		b = rate.NewLimiter(rate.Limit(p.limits.HandshakeRate), 2*p.limits.HandshakeRate)
+		b = rate.NewLimiter(rate.Limit(p.limits.HandshakeRate), 4*p.limits.HandshakeRate)
 		p.buckets.Add(key, b)
 	}
 	return b.Allow()

@@ -15,7 +15,7 @@ func TestHandshakesArePaced(t *testing.T) {
 			allowed++
 		}
 	}
-	if allowed < 2 || allowed > 10 { // two at once, and one a second
+	if allowed < 4 || allowed > 12 { // four at once, and one a second
 		t.Errorf("%d of 100 are allowed", allowed)
 	}
 	if !p.allow("10.0.0.1", protoRaft) || !p.allow("10.0.0.2", protoHTTP) {

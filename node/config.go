@@ -84,7 +84,7 @@ type Timers struct {
 // Limits of a node. Zero fields mean the defaults.
 type Limits struct {
 	BatchCount int // accesses of one entry; 512
-	BatchBytes int // of one entry, before its last access; 1 MiB
+	BatchBytes int // of one entry, before its last access; 256 KiB
 	Queue      int // waiting calls; 4096
 
 	SnapshotEntries uint64        // log entries between snapshots; 8192
@@ -108,7 +108,7 @@ func (c Config) withDefaults() Config {
 	or(&c.Timers.Hang, 10*time.Second)
 	or(&c.Timers.Late, 3*time.Second)
 	or(&c.Limits.BatchCount, 512)
-	or(&c.Limits.BatchBytes, 1<<20)
+	or(&c.Limits.BatchBytes, 256<<10)
 	or(&c.Limits.Queue, 4096)
 	or(&c.Limits.SnapshotEntries, 8192)
 	or(&c.Limits.SnapshotEvery, 30*time.Second)
