@@ -44,6 +44,7 @@ type group struct {
 	mu       sync.Mutex
 	off      map[string]time.Duration             // by which a node's clock is wrong
 	hold     func(from string, p *fsmpb.Proposal) // nil: proposals go through at once
+	asked    func(from string) error              // what is wrong with who asks; nil: nothing
 	answered func(from string)                    // nil: answers come at once
 	nodes    map[string]*Node
 	addrs    map[string]string
@@ -90,6 +91,11 @@ func (l link) Ask(_ context.Context, id, _ string) (Standing, error) {
 	n := l.node(id)
 	if n == nil {
 		return Standing{}, ErrNoLeader
+	}
+	if l.asked != nil {
+		if err := l.asked(l.from); err != nil {
+			return Standing{}, err
+		}
 	}
 	index, term := n.Mark(l.from)
 	return Standing{ID: id, Time: n.cfg.Now().UnixNano(), Applied: n.Store().AppliedIndex(), MarkIndex: index, MarkTerm: term, Members: n.Servers()}, nil

@@ -62,6 +62,32 @@ func olderCopy(t *testing.T, store string, all bool) {
 	g.must(g.put(g.leader(), "goes-on"))
 }
 
+// TestNobodyKnowsIt: a node that was removed, or whose directory is another
+// cluster's, ends and says so.
+func TestNobodyKnowsIt(t *testing.T) {
+	for _, why := range []error{ErrRemoved, ErrForeign} {
+		t.Run(why.Error(), func(t *testing.T) {
+			g := three(t, LogStoreBolt, Limits{})
+			away := "n3"
+			if g.leader().cfg.ID == away {
+				away = "n2"
+			}
+			g.stop(away)
+			g.asked = func(from string) error {
+				if from == away {
+					return why
+				}
+				return nil
+			}
+			n := g.start(away, false, false)
+			<-n.Done()
+			if !errors.Is(n.Err(), why) {
+				t.Errorf("it ended with %v", n.Err())
+			}
+		})
+	}
+}
+
 // TestRestartWithoutOthers: a node that nobody answers waits, says what for, and
 // takes part once a majority is there, whoever starts first.
 func TestRestartWithoutOthers(t *testing.T) {
