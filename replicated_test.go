@@ -94,7 +94,7 @@ func (r *trio) mixed(node int, agent string) {
 
 // sameID uses a request id three times: again, and for another request.
 func (r *trio) sameID(node int, agent string) {
-	web := r.web(r.mint("/agent/acme/" + agent + "/main"))
+	web := r.web(r.mint("/agent/acme/" + agent + "-again/main")) // whose quota nobody has used up
 	for _, value := range []string{"a", "a", "b"} {
 		req := r.request(http.MethodPut, node, "/v1/secrets/id")
 		req.Body = io.NopCloser(strings.NewReader(`{"value":"` + value + `","scope":"main"}`))
