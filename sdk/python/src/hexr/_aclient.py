@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
 
-from . import _api, _config
+from . import _api, _config, _events
 from ._api import Request, Version
 from ._atransport import AsyncTransport
+from ._awatch import AsyncWatch
 from ._cache import Cache
 from ._client import Paths, declare, result_or_raise
 from ._secret import Secret
@@ -37,6 +39,7 @@ class AsyncVaultClient:
         self._declared = declare(tenant, verify_ssl)
         self._transport = AsyncTransport(_config.addresses(base_url), self._declared, timeout)
         self._cache = Cache(cache_ttl, anyio.Lock)
+        self._watches: weakref.WeakSet[AsyncWatch] = weakref.WeakSet()
 
     async def get(self, path: str, scope: str | None = None) -> str:
         """The newest value, as text. It is looked for in the process's scope, the agent's and
@@ -150,12 +153,32 @@ class AsyncVaultClient:
         """The versions that are kept, ascending."""
         return await self._transport.call(_api.versions(path, scope))
 
+    def watch(
+        self,
+        prefix: str = "",
+        *,
+        path: str | None = None,
+        scope: str | None = None,
+        after: str | None = None,
+        bookmarks: bool = False,
+    ) -> AsyncWatch:
+        """Iterates over what changes in the scopes that this process may read, from now on or
+        behind the cursor ``after``: of paths with that prefix, or of exactly that path.
+        ``bookmarks`` shows those, too: every 2 s, that nothing up to their cursor is to come."""
+        query = _events.query(prefix, path, scope)
+        shared = self._transport
+        watch = AsyncWatch(shared.addresses, self._declared, shared.timeout, query, after, bookmarks)
+        self._watches.add(watch)
+        return watch
+
     async def health(self) -> dict[str, str]:
         """What a node says of itself: ``{"status": "ok"}``, or why not."""
         return await self._transport.call(_api.health())
 
     async def close(self) -> None:
-        """Closes the connections. A later call makes new ones."""
+        """Closes the connections and the watches. A later call makes new connections."""
+        for watch in list(self._watches):
+            await watch.close()
         await self._transport.close()
 
     async def change(self, path: str, request: Request[T] | HexrError) -> T:

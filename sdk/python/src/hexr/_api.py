@@ -53,7 +53,7 @@ class Request(Generic[T]):
             data = json.loads(body)
             if 200 <= status < 300 or (status == 503 and self.target == "/health"):
                 return self.parse(data)
-            return _error(data["error"], self.path)
+            return error(data["error"], self.path)
         except HexrError as err:
             return err.with_traceback(None)
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -78,7 +78,7 @@ _WORD = re.compile(r"[A-Z_]{0,40}")
 _HEX = re.compile(r"[0-9a-f]{0,32}")
 
 
-def _error(data: Mapping[str, str], path: str) -> HexrError:
+def error(data: Mapping[str, str], path: str) -> HexrError:
     """Takes the four fields that an error has, and nothing else of an answer."""
     code, reason, request_id, message = (data[k] for k in ("code", "reason", "request_id", "message"))
     for pattern, text in ((_WORD, code), (_WORD, reason), (_HEX, request_id), (_TEXT, message)):
@@ -226,14 +226,14 @@ def _secret(data: Mapping[str, Any]) -> Secret:
         version=int(data["version"]),
         scope=data["scope"],
         metadata=data["metadata"],
-        created_at=_time(data.get("created_at")),
+        created_at=time(data.get("created_at")),
     )
 
 
 _FRACTION = re.compile(r"\.(\d+)")
 
 
-def _time(text: str | None) -> datetime | None:
+def time(text: str | None) -> datetime | None:
     """RFC 3339 with up to nine digits of a second; Python 3.10 reads exactly six."""
     if not text:
         return None
@@ -251,7 +251,7 @@ def _nothing(data: Mapping[str, Any]) -> None:
 
 def _versions(data: Mapping[str, Any]) -> list[Version]:
     return [
-        Version(int(v["version"]), _time(v.get("created_at")), int(v["size"]), v["deleted"], v["destroyed"])
+        Version(int(v["version"]), time(v.get("created_at")), int(v["size"]), v["deleted"], v["destroyed"])
         for v in data["versions"]
     ]
 
@@ -260,7 +260,7 @@ def _results(data: Mapping[str, Any]) -> dict[str, Secret | HexrError]:
     results: dict[str, Secret | HexrError] = {}
     for one in data["results"]:
         path = one["path"]
-        result = _secret(one["secret"]) if "secret" in one else _error(one["error"], path)
+        result = _secret(one["secret"]) if "secret" in one else error(one["error"], path)
         if isinstance(result, HexrError) and transient(result):
             raise result  # the batch is tried again as a whole
         results[path] = result

@@ -8,12 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
-from . import _api, _config, _context
+from . import _api, _config, _context, _events
 from ._api import Request, Version
 from ._cache import Cache
 from ._secret import Secret
 from ._spiffe import Declared
 from ._transport import Transport
+from ._watch import Watch
 from .errors import HexrError, InvalidRequestError, NotFoundError
 
 T = TypeVar("T")
@@ -54,6 +55,7 @@ class VaultClient:
         self._declared = declare(tenant, verify_ssl)
         self._transport = Transport(_config.addresses(base_url), self._declared, timeout)
         self._cache = Cache(cache_ttl, threading.Lock)
+        self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         weakref.finalize(self, self._transport.close)
 
     def get(self, path: str, scope: str | None = None) -> str:
@@ -168,12 +170,32 @@ class VaultClient:
         """The versions that are kept, ascending."""
         return self._transport.call(_api.versions(path, scope))
 
+    def watch(
+        self,
+        prefix: str = "",
+        *,
+        path: str | None = None,
+        scope: str | None = None,
+        after: str | None = None,
+        bookmarks: bool = False,
+    ) -> Watch:
+        """Iterates over what changes in the scopes that this process may read, from now on or
+        behind the cursor ``after``: of paths with that prefix, or of exactly that path.
+        ``bookmarks`` shows those, too: every 2 s, that nothing up to their cursor is to come."""
+        query = _events.query(prefix, path, scope)
+        shared = self._transport
+        watch = Watch(shared.addresses, self._declared, shared.timeout, query, after, bookmarks)
+        self._watches.add(watch)
+        return watch
+
     def health(self) -> dict[str, str]:
         """What a node says of itself: ``{"status": "ok"}``, or why not."""
         return self._transport.call(_api.health())
 
     def close(self) -> None:
-        """Closes the connections. A later call makes new ones."""
+        """Closes the connections and the watches. A later call makes new connections."""
+        for watch in list(self._watches):
+            watch.close()
         self._transport.close()
 
     def change(self, path: str, request: Request[T] | HexrError) -> T:

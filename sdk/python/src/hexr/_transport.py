@@ -63,6 +63,31 @@ class Transport(Shared):
             ends.reset(token)
         return self.judge(source, result)
 
+    def open(self, request: Request[Any], node: int, silence: float) -> httpcore.Response | HexrError:
+        """The answer of a node that goes on, to be read and closed by the caller; each read
+        waits at most silence, within ends."""
+        source = _identity.source()
+        try:
+            self.svid = source.svid(self.declared)
+        except HexrError as err:
+            return err.with_traceback(None)
+        end, timeouts = limits(time.monotonic() + silence)
+        token = ends.set(end)
+        try:
+            method, url, headers, _, extensions = self.request(request, node, timeouts | {"read": silence})
+            response = self._pool.handle_request(httpcore.Request(method, url, headers=headers, extensions=extensions))
+            if response.status == 200:
+                return response
+            try:
+                result: HexrError = request.answer(response.status, _bounded(response.iter_stream()))
+            finally:
+                response.close()
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
+            result = failure(err, request.path)
+        finally:
+            ends.reset(token)
+        return self.judge(source, result)
+
     def close(self) -> None:
         self._pool.close()
 

@@ -8,11 +8,14 @@ from typing import Any
 from . import _api
 from ._aclient import AsyncVaultClient
 from ._api import Version
+from ._awatch import AsyncWatch
 from ._batch import secrets_batch
 from ._client import VaultClient
 from ._compat import SecretProperty, inject_secrets, secret, with_vault
 from ._default import client as get_client
+from ._events import Change
 from ._secret import Secret
+from ._watch import Watch
 from .errors import (
     AuthenticationError,
     PolicyDeniedError,
@@ -102,6 +105,18 @@ def versions(path: str, scope: str | None = None) -> list[Version]:
     return list(get_client().versions(path, scope))
 
 
+def watch(
+    prefix: str = "",
+    *,
+    path: str | None = None,
+    scope: str | None = None,
+    after: str | None = None,
+    bookmarks: bool = False,
+) -> Watch:
+    """VaultClient.watch of the process's client."""
+    return get_client().watch(prefix, path=path, scope=scope, after=after, bookmarks=bookmarks)
+
+
 def health() -> dict[str, str]:
     """VaultClient.health of the process's client."""
     return get_client().health()
@@ -109,7 +124,9 @@ def health() -> dict[str, str]:
 
 __all__ = [
     "AsyncVaultClient",
+    "AsyncWatch",
     "AuthenticationError",
+    "Change",
     "PolicyDeniedError",
     "Secret",
     "SecretNotFoundError",
@@ -117,6 +134,7 @@ __all__ = [
     "VaultClient",
     "VaultError",
     "Version",
+    "Watch",
     "delete",
     "exists",
     "get",
@@ -135,5 +153,6 @@ __all__ = [
     "secrets_batch",
     "undelete",
     "versions",
+    "watch",
     "with_vault",
 ]
