@@ -48,11 +48,11 @@ class AsyncTransport(Shared):
             )
         return self._pool
 
-    async def call(self, request: Request[T] | HexrError) -> T:
-        """The answer of the first node that gives one, within the timeout."""
+    async def call(self, request: Request[T] | HexrError, timeout: float | None = None) -> T:
+        """The answer of the first node that gives one, within the timeout, its own or the client's."""
         if isinstance(request, HexrError):
             raise request
-        tries = self.tries()
+        tries = self.tries(timeout)
         while True:
             result = await self._try(request, tries.node, tries.deadline)
             if not isinstance(result, HexrError):

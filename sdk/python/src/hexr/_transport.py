@@ -36,11 +36,11 @@ class Transport(Shared):
             network_backend=_Backend(self),
         )
 
-    def call(self, request: Request[T] | HexrError) -> T:
-        """The answer of the first node that gives one, within the timeout."""
+    def call(self, request: Request[T] | HexrError, timeout: float | None = None) -> T:
+        """The answer of the first node that gives one, within the timeout, its own or the client's."""
         if isinstance(request, HexrError):
             raise request
-        tries = self.tries()
+        tries = self.tries(timeout)
         while True:
             result = self._try(request, tries.node, tries.deadline)
             if not isinstance(result, HexrError):

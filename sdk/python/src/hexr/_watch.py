@@ -9,6 +9,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from types import TracebackType
+from typing import Any, cast
 
 import httpcore
 
@@ -124,7 +125,7 @@ class Watch:
             if isinstance(opened, HexrError):
                 return opened
             self._response, self._chunks = opened, iter(opened.iter_stream())
-            self._socket = opened.extensions["network_stream"].get_extra_info("socket")
+            self._socket = cast(Any, opened).extensions["network_stream"].get_extra_info("socket")
             if self._closed.is_set():
                 return None
         token = ends.set(time.monotonic() + SILENCE)
