@@ -157,7 +157,7 @@ def test_no_gap_and_no_duplicate_while_nodes_die(shaky: DevCluster, monkeypatch:
         for event in begun:
             assert event.wait(30)
         with VaultClient() as vault:
-            for _ in range(3):
+            for _ in range(2):
                 victim = shaky.kill("leader")
                 for _ in range(10):
                     vault.put("K", "v")

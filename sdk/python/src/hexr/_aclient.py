@@ -9,6 +9,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 
 from . import _api, _arotate, _config, _events, _rotation
 from ._api import Duration, Request, Version
@@ -17,6 +18,7 @@ from ._atransport import AsyncTransport
 from ._awatch import AsyncWatch
 from ._cache import Cache
 from ._client import Paths, declare, result_or_raise
+from ._fresh import Freshener, watching
 from ._rotation import Plan, Rotated
 from ._secret import Secret
 from .errors import HexrError, NotFoundError
@@ -42,6 +44,8 @@ class AsyncVaultClient:
         self._declared = declare(tenant, verify_ssl)
         self._transport = AsyncTransport(_config.addresses(base_url), self._declared, timeout)
         self._cache = Cache(cache_ttl, anyio.Lock)
+        shared = self._transport
+        self._fresh = Freshener(self._cache, watching(shared.addresses, self._declared, shared.timeout))
         self._watches: weakref.WeakSet[AsyncWatch] = weakref.WeakSet()
 
     async def get(self, path: str, scope: str | None = None) -> str:
@@ -62,6 +66,8 @@ class AsyncVaultClient:
         request = _api.get(path, scope, version)
         if self._cache.ttl <= 0:
             return await self._transport.call(request)
+        if not self._fresh.ready():
+            await anyio.to_thread.run_sync(self._fresh.begin)
         key = (path, scope, version)
         secret = self._cache.get(key)
         if secret is None:
@@ -223,6 +229,8 @@ class AsyncVaultClient:
         """Closes the connections and the watches. A later call makes new connections."""
         for watch in list(self._watches):
             await watch.close()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._fresh.close)
         await self._transport.close()
 
     async def change(self, path: str, request: Request[T] | HexrError) -> T:

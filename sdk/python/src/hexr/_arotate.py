@@ -72,6 +72,8 @@ class _Work:
                 await self._test(await call(plan.left()))
                 return await call(plan.commit())
         secret = generated(plan.path, await result(self._generate()))
+        if isinstance(secret, HexrError):
+            raise secret
         request = plan.stage(secret)
         await self._test(plan.staged(secret, await call(request)))
         return await call(plan.commit())

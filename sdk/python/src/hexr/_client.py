@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from . import _api, _config, _context, _events, _rotate, _rotation
 from ._api import Duration, Request, Version
 from ._cache import Cache
+from ._fresh import Freshener, watching
 from ._rotate import Generate, Verify
 from ._rotation import Plan, Rotated
 from ._secret import Secret
@@ -41,7 +42,8 @@ class VaultClient:
     ``base_url`` is https://host:port of a node, or host:port of several separated by commas;
     without it HEXR_ADDR, then HEXR_VAULT_URL say. ``tenant`` is checked against the SVID.
     ``timeout`` bounds each call, over all its tries. ``cache_ttl`` lets reads be answered
-    from memory for that many seconds; such reads are in no audit.
+    from memory for that many seconds, while a watch tells what changes; such reads are in no
+    audit.
 
     Connections are made when needed and kept. Safe over threads, fork and spawn.
     """
@@ -58,6 +60,8 @@ class VaultClient:
         self._declared = declare(tenant, verify_ssl)
         self._transport = Transport(_config.addresses(base_url), self._declared, timeout)
         self._cache = Cache(cache_ttl, threading.Lock)
+        shared = self._transport
+        self._fresh = Freshener(self._cache, watching(shared.addresses, self._declared, shared.timeout))
         self._watches: weakref.WeakSet[Watch] = weakref.WeakSet()
         weakref.finalize(self, self._transport.close)
 
@@ -79,6 +83,7 @@ class VaultClient:
         request = _api.get(path, scope, version)
         if self._cache.ttl <= 0:
             return self._transport.call(request)
+        self._fresh.begin()
         key = (path, scope, version)
         secret = self._cache.get(key)
         if secret is None:
@@ -233,6 +238,7 @@ class VaultClient:
         """Closes the connections and the watches. A later call makes new connections."""
         for watch in list(self._watches):
             watch.close()
+        self._fresh.close()
         self._transport.close()
 
     def change(self, path: str, request: Request[T] | HexrError) -> T:

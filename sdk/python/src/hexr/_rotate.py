@@ -70,6 +70,8 @@ def _finish(transport: Transport, plan: Plan, generate: Generate, verify: Verify
             return transport.call(plan.commit())
     kept.check()
     secret = generated(plan.path, generate())
+    if isinstance(secret, HexrError):
+        raise secret
     kept.check()
     request = plan.stage(secret)
     _verify(verify, plan.staged(secret, transport.call(request)))

@@ -106,9 +106,13 @@ class Plan:
         return Rotated(data["path"], data["scope"], int(data["version"]), int(data["previous"]), until, self.resumed)
 
 
-def generated(path: str, value: object) -> Secret:
-    """What a generator made, in a wrapper that no traceback shows."""
-    raw = _api.encode(value)
+def generated(path: str, value: object) -> Secret | HexrError:
+    """What a generator made, in a wrapper that no traceback shows. An error is returned: the
+    frames of what is raised here would hold the value."""
+    try:
+        raw = _api.encode(value)
+    except HexrError as err:
+        return err.with_traceback(None)
     try:
         return Secret(path, raw.decode())
     except UnicodeDecodeError:
