@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from itertools import count
+from itertools import count, takewhile
 from typing import Any
 
 import pytest
@@ -148,7 +148,7 @@ def test_holders_see_a_rotation(cluster: DevCluster, become: Callable[..., str],
                         current = time.monotonic()
                         caches = [one._cache, two._cache, asynchronous._cache]
                         kept = (any(cache.get(("K", None, None)) for cache in caches) for _ in count())
-                        while next(kept):
+                        for _ in takewhile(bool, kept):
                             await asyncio.sleep(0.001)
                         assert {one.get("K"), two.get("K"), await asynchronous.get("K")} == {str(number)}
                         worst.append(time.monotonic() - current)

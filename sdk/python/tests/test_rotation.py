@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+import trio
 
 from hexr import AsyncVaultClient, InvalidRequestError, NotFoundError, RotatingError, Secret, VaultClient, VerifyError
 from hexr import vault as functions
@@ -169,6 +170,30 @@ def test_asynchronous(become: Callable[..., str], agent: str) -> None:
             assert await vault.get("K") == "new"
 
     asyncio.run(main())
+
+
+def test_on_trio(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+
+    async def main() -> None:
+        async with AsyncVaultClient(cache_ttl=600) as vault:
+            await vault.put("K", "old")
+            assert await vault.get("K") == "old"
+            async with vault.watch(path="K") as watch:
+                with pytest.raises(VerifyError):
+                    await vault.rotate("K", lambda: "bad", lambda _: False)
+                await vault.rotate("K", lambda: "new")
+                assert (await anext(aiter(watch))).kind in ("destroy", "rotate")
+                with trio.move_on_after(0.05):
+                    async for _ in watch:
+                        pass
+                await vault.put("K", "put")
+                async for change in watch:
+                    if change.kind == "put":
+                        break
+            assert await vault.get("K") == "put"
+
+    trio.run(main)
 
 
 def test_a_put_in_between_stays(vault: VaultClient) -> None:
