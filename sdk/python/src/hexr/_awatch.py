@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import AsyncIterator
 from types import TracebackType
@@ -125,7 +126,18 @@ class AsyncWatch:
         return self._course.feed(chunk)
 
     async def _drop(self) -> None:
-        response, self._response, self._chunks = self._response, None, None
-        if response is not None:
+        """Ends the stream by a read whose time is over: with that error all of httpcore's
+        generators end, of which trio wants none left half way."""
+        response, chunks = self._response, self._chunks
+        self._response = self._chunks = None
+        if response is None or chunks is None:
+            return
+        token = ends.set(0.0)
+        try:
             with anyio.CancelScope(shield=True):
+                with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+                    async for _ in chunks:
+                        pass
                 await response.aclose()
+        finally:
+            ends.reset(token)
