@@ -35,11 +35,11 @@ class AsyncWatch:
         self._transport = AsyncTransport(addresses, declared, timeout)
         self._course = Course(query, self._transport, after, bookmarks)
         self._closed = False
+        self._ahead: Change | None = None  # came while it was entered
         self._forget()
         _fork.register(self)
 
     def _forget(self) -> None:
-        self._ahead: Change | None = None
         self._waiting: anyio.CancelScope | None = None
         self._response: httpcore.Response | None = None
         self._chunks: AsyncIterator[bytes] | None = None

@@ -44,7 +44,10 @@ class Freshener:
         without a cache where there is none."""
         with self._lock:
             if self._run is None:
-                self._run = _Run(self._cache, self._new_watch)
+                try:
+                    self._run = _Run(self._cache, self._new_watch)
+                except RuntimeError:  # the interpreter shuts down
+                    return
             run = self._run
         if not run.tried.is_set():
             run.tried.wait(_BEGIN)

@@ -42,13 +42,13 @@ class Watch:
         self._transport = Transport(addresses, declared, timeout)
         self._course = Course(query, self._transport, after, bookmarks)
         self._closed = threading.Event()
+        self._ahead: Change | None = None  # came while it was entered
         self._forget()
         _fork.register(self)
         weakref.finalize(self, self._transport.close)
 
     def _forget(self) -> None:
         self._lock = threading.Lock()
-        self._ahead: Change | None = None
         self._response: httpcore.Response | None = None
         self._chunks: Iterator[bytes] | None = None
         self._socket: socket.socket | None = None
