@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from itertools import count, takewhile
 from typing import Any
 
 import pytest
 
-from hexr import AsyncVaultClient, VaultClient
+from hexr import AccessDeniedError, AsyncVaultClient, VaultClient
 from hexr._atransport import AsyncTransport
 from hexr._cache import Cache
+from hexr._events import SILENCE
 from hexr._secret import Secret
 from hexr._transport import Transport
+from hexr.testing import DevCluster
 
 
 @pytest.fixture
@@ -74,7 +79,9 @@ def test_one_fetch_for_many_tasks(become: Callable[..., str], agent: str, calls:
 def test_entries_end_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
     now = [100.0]
     monkeypatch.setattr("hexr._cache.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("hexr._cache.SILENCE", 1000.0)
     cache = Cache(10.0, threading.Lock)
+    cache.heard()
     for i in range(100):
         cache.put((str(i), None, None), Secret(str(i), "v"), cache.generation())
 
@@ -91,8 +98,89 @@ def test_entries_end_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_was_fetched_before_a_change_is_not_kept() -> None:
     cache = Cache(10.0, threading.Lock)
+    cache.heard()
     key = ("K", None, None)
     generation = cache.generation()
     cache.forget("K")
     cache.put(key, Secret("K", "old"), generation)
     assert cache.get(key) is None
+
+
+def test_without_a_watch_nothing_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    now = [100.0]
+    monkeypatch.setattr("hexr._cache.time.monotonic", lambda: now[0])
+    cache = Cache(600.0, threading.Lock)
+    key = ("K", None, None)
+
+    def keep() -> bool:
+        cache.put(key, Secret("K", "v"), cache.generation())
+        return cache.get(key) is not None
+
+    assert not keep()  # it was never heard of
+    cache.heard()
+    assert keep()
+    now[0] += SILENCE - 0.1
+    assert cache.get(key) is not None
+    now[0] += 0.2
+    assert cache.get(key) is None  # silent for too long
+    cache.heard()
+    assert cache.get(key) is None  # what changed meanwhile is not known yet
+    assert keep()
+    cache.silent()
+    assert cache.get(key) is None and not keep()
+
+
+def test_holders_see_a_rotation(cluster: DevCluster, become: Callable[..., str], agent: str) -> None:
+    """A holder on each of three nodes, one of them asynchronous; none asks for the value."""
+    become(agent)
+    nodes = [node["address"] for node in cluster.nodes()]
+    with VaultClient() as vault:
+        vault.put("K", "0")
+        asynchronous = AsyncVaultClient(nodes[2], cache_ttl=600)
+
+        async def main() -> list[float]:
+            worst = []
+            with VaultClient(nodes[0], cache_ttl=600) as one, VaultClient(nodes[1], cache_ttl=600) as two:
+                async with asynchronous:
+                    for number in range(1, 11):
+                        assert {one.get("K"), two.get("K"), await asynchronous.get("K")} == {str(number - 1)}
+                        await asyncio.to_thread(vault.rotate, "K", lambda n=number: str(n))
+                        current = time.monotonic()
+                        caches = [one._cache, two._cache, asynchronous._cache]
+                        kept = (any(cache.get(("K", None, None)) for cache in caches) for _ in count())
+                        for _ in takewhile(bool, kept):
+                            await asyncio.sleep(0.001)
+                        assert {one.get("K"), two.get("K"), await asynchronous.get("K")} == {str(number)}
+                        worst.append(time.monotonic() - current)
+            return worst
+
+        took = asyncio.run(main())
+    logging.getLogger(__name__).info("seen by all within %.3f s (median %.3f s)", max(took), sorted(took)[5])
+
+
+def test_a_block_ends_what_is_kept(cluster: DevCluster, become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    with VaultClient(cache_ttl=600) as vault:
+        vault.put("K", "v")
+        assert vault.get("K") == "v"
+        done = cluster.run("/hexr/operator/ann", cluster.program, "block", f"agent/{agent}")
+        assert done.returncode == 0, done.stderr
+        with pytest.raises(AccessDeniedError):
+            while True:
+                vault.get("K")
+
+
+def test_close_ends_the_thread(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+
+    def threads() -> int:
+        return sum(thread.name == "hexr-cache" for thread in threading.enumerate())
+
+    before = threads()
+    with VaultClient(cache_ttl=600) as vault:
+        vault.put("K", "v")
+        assert vault.get("K") == "v"
+        assert threads() == before + 1
+    assert threads() == before
+    assert vault.get("K") == "v"  # and a later read begins anew
+    vault.close()

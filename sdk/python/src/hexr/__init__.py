@@ -30,8 +30,10 @@ from .errors import (
     InvalidRequestError,
     NotFoundError,
     ProviderError,
+    RotatingError,
     ThrottledError,
     UnavailableError,
+    VerifyError,
     VersionConflictError,
 )
 
@@ -57,10 +59,12 @@ __all__ = [
     "InvalidRequestError",
     "NotFoundError",
     "ProviderError",
+    "RotatingError",
     "Secret",
     "ThrottledError",
     "UnavailableError",
     "VaultClient",
+    "VerifyError",
     "VersionConflictError",
     "__version__",
     "hexr_agent",

@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
 from types import TracebackType
 from typing import Any, TypeVar
 
 import anyio
+import anyio.to_thread
 
-from . import _api, _config
-from ._api import Request, Version
+from . import _api, _arotate, _config, _events, _rotation
+from ._api import Duration, Request, Version
+from ._arotate import AsyncGenerate, AsyncVerify
 from ._atransport import AsyncTransport
+from ._awatch import AsyncWatch
 from ._cache import Cache
 from ._client import Paths, declare, result_or_raise
+from ._fresh import Freshener, watching
+from ._rotation import Plan, Rotated
 from ._secret import Secret
 from .errors import HexrError, NotFoundError
 
@@ -37,6 +44,9 @@ class AsyncVaultClient:
         self._declared = declare(tenant, verify_ssl)
         self._transport = AsyncTransport(_config.addresses(base_url), self._declared, timeout)
         self._cache = Cache(cache_ttl, anyio.Lock)
+        shared = self._transport
+        self._fresh = Freshener(self._cache, watching(shared.addresses, self._declared, shared.timeout))
+        self._watches: weakref.WeakSet[AsyncWatch] = weakref.WeakSet()
 
     async def get(self, path: str, scope: str | None = None) -> str:
         """The newest value, as text. It is looked for in the process's scope, the agent's and
@@ -56,6 +66,8 @@ class AsyncVaultClient:
         request = _api.get(path, scope, version)
         if self._cache.ttl <= 0:
             return await self._transport.call(request)
+        if not self._fresh.ready():
+            await anyio.to_thread.run_sync(self._fresh.begin)
         key = (path, scope, version)
         secret = self._cache.get(key)
         if secret is None:
@@ -99,12 +111,14 @@ class AsyncVaultClient:
         scope: str | None = None,
         metadata: Mapping[str, str] | None = None,
         expected_version: int | None = None,
+        rotation: Duration | None = None,
     ) -> int:
         """Writes the next version and returns its number. ``scope`` is a process's name or a
         full scope; without it every process of the agent may read the secret.
         ``expected_version`` makes it a compare-and-set; 0 means that there is none yet.
-        ``metadata`` are labels, not secret."""
-        request = _api.put(path, value, scope, metadata, expected_version)
+        ``metadata`` are labels, not secret. ``rotation``, as "90d", is how often it is to be
+        rotated."""
+        request = _api.put(path, value, scope, metadata, expected_version, rotation)
         del value  # no traceback through here shows it
         return await self.change(path, request)
 
@@ -115,9 +129,10 @@ class AsyncVaultClient:
         scope: str | None = None,
         metadata: Mapping[str, str] | None = None,
         expected_version: int | None = None,
+        rotation: Duration | None = None,
     ) -> int:
         """As put, with what json can write."""
-        request = _api.put_json(path, value, scope, metadata, expected_version)
+        request = _api.put_json(path, value, scope, metadata, expected_version, rotation)
         del value
         return await self.change(path, request)
 
@@ -129,12 +144,13 @@ class AsyncVaultClient:
         """Takes a delete back, and returns the version that is the newest again."""
         return await self.change(path, _api.undelete(path, scope))
 
-    async def list(self, prefix: str = "", scope: str | None = None) -> Paths:
-        """The paths that this process may read, sorted. Never values."""
+    async def list(self, prefix: str = "", scope: str | None = None, *, overdue: bool = False) -> Paths:
+        """The paths that this process may read, sorted; with ``overdue`` those whose rotation
+        is. Never values."""
         found: set[str] = set()
         token = ""
         while True:
-            paths, token = await self._transport.call(_api.page(prefix, scope, token))
+            paths, token = await self._transport.call(_api.page(prefix, scope, token, overdue))
             found.update(paths)
             if not token:
                 return sorted(found)
@@ -150,12 +166,71 @@ class AsyncVaultClient:
         """The versions that are kept, ascending."""
         return await self._transport.call(_api.versions(path, scope))
 
+    async def rotate(
+        self,
+        path: str,
+        generate: AsyncGenerate,
+        verify: AsyncVerify | None = None,
+        grace: Duration | None = None,
+        *,
+        scope: str | None = None,
+        metadata: Mapping[str, str] | None = None,
+        on_rotate: Callable[[Rotated], object] | None = None,
+        lease: float = 30.0,
+    ) -> Rotated:
+        """Makes a new version, tests it, and makes it current; until then everybody reads the
+        old one, which stays readable by its number for ``grace`` (24 h).
+
+        ``generate`` makes the value, once no other rotator can be at work, and not at all where
+        one that went away had made one that passes. ``verify`` gets the new Secret before anybody
+        else, and raises or returns False where it is no good: VerifyError, and the old one stays.
+        ``on_rotate`` is called when the new one is current; what it raises takes nothing back.
+
+        It may be called by any number of processes: one works, the others get RotatingError, for
+        at most ``lease`` seconds after a rotator died. VersionConflictError: somebody put in
+        between; that stays. The three may be coroutine functions."""
+        plan = Plan(path, scope, grace, metadata, lease)
+        try:
+            rotated = await _arotate.rotate(self._transport, plan, generate, verify)
+        finally:
+            self._cache.forget(path)
+        if on_rotate is not None:
+            await _arotate.result(on_rotate(rotated))
+        return rotated
+
+    async def set_rotation(self, path: str, every: Duration, scope: str | None = None) -> datetime | None:
+        """Sets how often a secret is to be rotated, as "90d"; "0s": not at all. Returns when it
+        is due. A client rotates (Rotator); hexrd says what is overdue."""
+        return await self._transport.call(_rotation.schedule(path, every, scope))
+
+    def watch(
+        self,
+        prefix: str = "",
+        *,
+        path: str | None = None,
+        scope: str | None = None,
+        after: str | None = None,
+        bookmarks: bool = False,
+    ) -> AsyncWatch:
+        """Iterates over what changes in the scopes that this process may read, from now on or
+        behind the cursor ``after``: of paths with that prefix, or of exactly that path.
+        ``bookmarks`` shows those, too: every 2 s, that nothing up to their cursor is to come."""
+        query = _events.query(prefix, path, scope)
+        shared = self._transport
+        watch = AsyncWatch(shared.addresses, self._declared, shared.timeout, query, after, bookmarks)
+        self._watches.add(watch)
+        return watch
+
     async def health(self) -> dict[str, str]:
         """What a node says of itself: ``{"status": "ok"}``, or why not."""
         return await self._transport.call(_api.health())
 
     async def close(self) -> None:
-        """Closes the connections. A later call makes new ones."""
+        """Closes the connections and the watches. A later call makes new connections."""
+        for watch in list(self._watches):
+            await watch.close()
+        with anyio.CancelScope(shield=True):
+            await anyio.to_thread.run_sync(self._fresh.close)
         await self._transport.close()
 
     async def change(self, path: str, request: Request[T] | HexrError) -> T:

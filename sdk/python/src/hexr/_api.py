@@ -8,7 +8,7 @@ import re
 import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Generic, TypeVar
 from urllib.parse import urlencode
 
@@ -22,12 +22,15 @@ from .errors import (
     IdentityError,
     InvalidRequestError,
     NotFoundError,
+    RotatingError,
     ThrottledError,
     UnavailableError,
     VersionConflictError,
 )
 
 T = TypeVar("T")
+
+Duration = str | float | timedelta  # seconds, or as "90d", "1h30m"
 
 BATCH = 100  # paths in one batch
 NOT_A_NODE = "NOT_A_NODE"  # our own reason: the server is none of ours
@@ -53,7 +56,7 @@ class Request(Generic[T]):
             data = json.loads(body)
             if 200 <= status < 300 or (status == 503 and self.target == "/health"):
                 return self.parse(data)
-            return _error(data["error"], self.path)
+            return error(data["error"], self.path)
         except HexrError as err:
             return err.with_traceback(None)
         except (ValueError, LookupError, TypeError, AttributeError):
@@ -78,13 +81,13 @@ _WORD = re.compile(r"[A-Z_]{0,40}")
 _HEX = re.compile(r"[0-9a-f]{0,32}")
 
 
-def _error(data: Mapping[str, str], path: str) -> HexrError:
+def error(data: Mapping[str, str], path: str) -> HexrError:
     """Takes the four fields that an error has, and nothing else of an answer."""
     code, reason, request_id, message = (data[k] for k in ("code", "reason", "request_id", "message"))
     for pattern, text in ((_WORD, code), (_WORD, reason), (_HEX, request_id), (_TEXT, message)):
         if not pattern.fullmatch(text):
             raise ValueError
-    kind = _KINDS.get(code, HexrError)
+    kind = RotatingError if reason in ("ROTATION_UNDER_WAY", "ROTATION_LOST") else _KINDS.get(code, HexrError)
     text = f"{message} ({reason}, request {request_id})" if request_id else f"{message} ({reason})"
     return kind(text, code=code, reason=reason, request_id=request_id, path=path)
 
@@ -104,7 +107,7 @@ def check_path(path: str) -> str:
     return path
 
 
-def _target(path: str, verb: str = "", **query: object) -> str:
+def target(path: str, verb: str = "", **query: object) -> str:
     given = {name: value for name, value in query.items() if value not in ("", None)}
     return f"/v1/secrets/{check_path(path)}{verb}" + (f"?{urlencode(given)}" if given else "")
 
@@ -125,15 +128,28 @@ def encode(value: object) -> bytes:
     raise InvalidRequestError("a value is bytes, or a str that UTF-8 can hold; for others there is put_json")
 
 
+def duration(given: Duration) -> str:
+    """As the API reads it."""
+    if isinstance(given, str):
+        return given
+    seconds = given.total_seconds() if isinstance(given, timedelta) else given
+    return f"{round(seconds * 1000)}ms"
+
+
 # What can be asked for.
 
 
 def get(path: str, scope: str | None, version: int | None) -> Request[Secret]:
-    return Request("GET", _target(path, scope=scope, version=version), _secret, path=path)
+    return Request("GET", target(path, scope=scope, version=version), _secret, path=path)
 
 
 def put(
-    path: str, value: str | bytes, scope: str | None, metadata: Mapping[str, str] | None, expected_version: int | None
+    path: str,
+    value: str | bytes,
+    scope: str | None,
+    metadata: Mapping[str, str] | None,
+    expected_version: int | None,
+    rotation: Duration | None = None,
 ) -> Request[int] | HexrError:
     """An error is returned, for who drops the value before raising it."""
     try:
@@ -144,22 +160,29 @@ def put(
             body["metadata"] = dict(metadata)
         if expected_version is not None:
             body["expected_version"] = expected_version
-        return Request("PUT", _target(path), _version, json.dumps(body).encode(), new_id(), path)
+        if rotation is not None:
+            body["rotation"] = duration(rotation)
+        return Request("PUT", target(path), _version, json.dumps(body).encode(), new_id(), path)
     except HexrError as err:
         return err.with_traceback(None)
-    except (TypeError, ValueError):
-        return InvalidRequestError("metadata is a dict of strings, expected_version a number", path=path)
+    except (TypeError, ValueError, AttributeError):
+        return InvalidRequestError("metadata is a dict of strings, expected_version a number, rotation a time", path=path)
 
 
 def put_json(
-    path: str, value: object, scope: str | None, metadata: Mapping[str, str] | None, expected_version: int | None
+    path: str,
+    value: object,
+    scope: str | None,
+    metadata: Mapping[str, str] | None,
+    expected_version: int | None,
+    rotation: Duration | None = None,
 ) -> Request[int] | HexrError:
     """As put."""
     try:
         text = json.dumps(value)
     except (TypeError, ValueError, RecursionError):
         return InvalidRequestError("the value can't be written as JSON", path=path)
-    return put(path, text, scope, metadata, expected_version)
+    return put(path, text, scope, metadata, expected_version, rotation)
 
 
 def from_json(secret: Secret) -> Any | HexrError:
@@ -171,26 +194,27 @@ def from_json(secret: Secret) -> Any | HexrError:
 
 
 def delete(path: str, scope: str | None) -> Request[None]:
-    return Request("DELETE", _target(path, scope=scope), _nothing, request_id=new_id(), path=path)
+    return Request("DELETE", target(path, scope=scope), _nothing, request_id=new_id(), path=path)
 
 
 def undelete(path: str, scope: str | None) -> Request[int]:
-    return Request("POST", _target(path, ":undelete", scope=scope), _version, request_id=new_id(), path=path)
+    return Request("POST", target(path, ":undelete", scope=scope), _version, request_id=new_id(), path=path)
 
 
 def describe(path: str, scope: str | None) -> Request[bool]:
     """Whether a get would be answered: metadata alone."""
-    return Request("GET", _target(path, ":describe", scope=scope), lambda data: not data.get("deleted_at"), path=path)
+    return Request("GET", target(path, ":describe", scope=scope), lambda data: not data.get("deleted_at"), path=path)
 
 
 def versions(path: str, scope: str | None) -> Request[list[Version]]:
-    return Request("GET", _target(path, ":versions", scope=scope), _versions, path=path)
+    return Request("GET", target(path, ":versions", scope=scope), _versions, path=path)
 
 
-def page(prefix: str, scope: str | None, token: str) -> Request[tuple[list[str], str]]:
-    query = {name: value for name, value in (("prefix", prefix), ("scope", scope), ("page_token", token)) if value}
-    target = "/v1/secrets" + (f"?{urlencode(query)}" if query else "")
-    return Request("GET", target, lambda data: (list(data["paths"]), str(data["next_page_token"])))
+def page(prefix: str, scope: str | None, token: str, overdue: bool = False) -> Request[tuple[list[str], str]]:
+    parts = {"prefix": prefix, "scope": scope, "page_token": token, "overdue": "true" if overdue else ""}
+    query = {name: value for name, value in parts.items() if value}
+    where = "/v1/secrets" + (f"?{urlencode(query)}" if query else "")
+    return Request("GET", where, lambda data: (list(data["paths"]), str(data["next_page_token"])))
 
 
 def batch(paths: Sequence[str], scope: str | None) -> Request[dict[str, Secret | HexrError]]:
@@ -216,6 +240,9 @@ class Version:
     size: int
     deleted: bool
     destroyed: bool
+    current: bool = False  # what a get without a version reads
+    pending: bool = False  # of a rotation that is under way
+    expires_at: datetime | None = None  # the end of a rotation's grace: destroyed then
 
 
 def _secret(data: Mapping[str, Any]) -> Secret:
@@ -226,14 +253,14 @@ def _secret(data: Mapping[str, Any]) -> Secret:
         version=int(data["version"]),
         scope=data["scope"],
         metadata=data["metadata"],
-        created_at=_time(data.get("created_at")),
+        created_at=time(data.get("created_at")),
     )
 
 
 _FRACTION = re.compile(r"\.(\d+)")
 
 
-def _time(text: str | None) -> datetime | None:
+def time(text: str | None) -> datetime | None:
     """RFC 3339 with up to nine digits of a second; Python 3.10 reads exactly six."""
     if not text:
         return None
@@ -251,7 +278,16 @@ def _nothing(data: Mapping[str, Any]) -> None:
 
 def _versions(data: Mapping[str, Any]) -> list[Version]:
     return [
-        Version(int(v["version"]), _time(v.get("created_at")), int(v["size"]), v["deleted"], v["destroyed"])
+        Version(
+            int(v["version"]),
+            time(v.get("created_at")),
+            int(v["size"]),
+            v["deleted"],
+            v["destroyed"],
+            bool(v.get("current")),
+            bool(v.get("pending")),
+            time(v.get("expires_at")),
+        )
         for v in data["versions"]
     ]
 
@@ -260,7 +296,7 @@ def _results(data: Mapping[str, Any]) -> dict[str, Secret | HexrError]:
     results: dict[str, Secret | HexrError] = {}
     for one in data["results"]:
         path = one["path"]
-        result = _secret(one["secret"]) if "secret" in one else _error(one["error"], path)
+        result = _secret(one["secret"]) if "secret" in one else error(one["error"], path)
         if isinstance(result, HexrError) and transient(result):
             raise result  # the batch is tried again as a whole
         results[path] = result

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import weakref
 from collections.abc import AsyncIterable, Iterable
 from typing import Any, TypeVar, cast
@@ -47,11 +48,11 @@ class AsyncTransport(Shared):
             )
         return self._pool
 
-    async def call(self, request: Request[T] | HexrError) -> T:
-        """The answer of the first node that gives one, within the timeout."""
+    async def call(self, request: Request[T] | HexrError, timeout: float | None = None) -> T:
+        """The answer of the first node that gives one, within the timeout, its own or the client's."""
         if isinstance(request, HexrError):
             raise request
-        tries = self.tries()
+        tries = self.tries(timeout)
         while True:
             result = await self._try(request, tries.node, tries.deadline)
             if not isinstance(result, HexrError):
@@ -69,6 +70,32 @@ class AsyncTransport(Shared):
             async with pool.stream(method, url, headers=headers, content=body, extensions=extensions) as response:
                 answer = await _bounded(response.aiter_stream())
                 result = request.answer(response.status, answer)
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
+            result = failure(err, request.path)
+        finally:
+            ends.reset(token)
+        return self.judge(source, result)
+
+    async def open(self, request: Request[Any], node: int, silence: float) -> httpcore.Response | HexrError:
+        """The answer of a node that goes on, to be read and closed by the caller; each read
+        waits at most silence, within ends."""
+        source = _identity.source()
+        try:
+            self.svid = await _svid(source, self.declared)
+        except HexrError as err:
+            return err.with_traceback(None)
+        end, timeouts = limits(time.monotonic() + silence)
+        token = ends.set(end)
+        try:
+            method, url, headers, _, extensions = self.request(request, node, timeouts | {"read": silence})
+            asked = httpcore.Request(method, url, headers=headers, extensions=extensions)
+            response = await self._current_pool().handle_async_request(asked)
+            if response.status == 200:
+                return response
+            try:
+                result: HexrError = request.answer(response.status, await _bounded(response.aiter_stream()))
+            finally:
+                await response.aclose()
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             result = failure(err, request.path)
         finally:

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Generic, TypeVar
 
 from . import _fork
+from ._events import SILENCE
 from ._secret import Secret
 
 L = TypeVar("L")
@@ -20,9 +21,9 @@ _SIZE = 1000
 
 
 class Cache(Generic[L]):
-    """Secrets by path, scope and version, for about ttl seconds. lock makes the lock that lets
-    one fetch a secret while the others wait for it. Safe over threads; a forked child starts
-    with nothing."""
+    """Secrets by path, scope and version, for about ttl seconds, while a watch is heard of.
+    lock makes the lock that lets one fetch a secret while the others wait for it. Safe over
+    threads; a forked child starts with nothing."""
 
     def __init__(self, ttl: float, lock: Callable[[], L]) -> None:
         self.ttl = ttl
@@ -35,6 +36,7 @@ class Cache(Generic[L]):
         self._entries: dict[Key, tuple[float, Secret]] = {}
         self._flights: dict[Key, L] = {}
         self._generation = 0
+        self._heard = float("-inf")
 
     def flight(self, key: Key) -> L:
         """The lock to hold while fetching that secret."""
@@ -44,8 +46,11 @@ class Cache(Generic[L]):
             return self._flights.setdefault(key, self._new_lock())
 
     def get(self, key: Key) -> Secret | None:
-        entry = self._entries.get(key)
-        return entry[1] if entry is not None and time.monotonic() < entry[0] else None
+        now, entry = time.monotonic(), self._entries.get(key)
+        return entry[1] if entry is not None and now < entry[0] and self._trusted(now) else None
+
+    def _trusted(self, now: float) -> bool:
+        return now - self._heard < SILENCE
 
     def generation(self) -> int:
         """To be taken before a fetch, and given to put."""
@@ -54,7 +59,7 @@ class Cache(Generic[L]):
     def put(self, key: Key, secret: Secret, generation: int) -> None:
         """Keeps what was fetched, unless something was forgotten meanwhile."""
         with self._lock:
-            if generation != self._generation:
+            if generation != self._generation or not self._trusted(time.monotonic()):
                 return
             if len(self._entries) >= _SIZE:
                 self._entries.clear()
@@ -67,6 +72,28 @@ class Cache(Generic[L]):
             self._generation += 1
             for key in [key for key in self._entries if key[0] == path]:
                 del self._entries[key]
+
+    def heard(self) -> None:
+        """The watch is alive: what is kept is current. After a silence nothing is."""
+        with self._lock:
+            now = time.monotonic()
+            if not self._trusted(now):
+                self._drop()
+            self._heard = now
+
+    def silent(self) -> None:
+        """The watch can't be relied upon: nothing is kept."""
+        with self._lock:
+            self._heard = float("-inf")
+            self._drop()
+
+    def forget_all(self) -> None:
+        with self._lock:
+            self._drop()
+
+    def _drop(self) -> None:
+        self._generation += 1
+        self._entries.clear()
 
     def forked(self) -> None:
         self._clear()

@@ -36,11 +36,11 @@ class Transport(Shared):
             network_backend=_Backend(self),
         )
 
-    def call(self, request: Request[T] | HexrError) -> T:
-        """The answer of the first node that gives one, within the timeout."""
+    def call(self, request: Request[T] | HexrError, timeout: float | None = None) -> T:
+        """The answer of the first node that gives one, within the timeout, its own or the client's."""
         if isinstance(request, HexrError):
             raise request
-        tries = self.tries()
+        tries = self.tries(timeout)
         while True:
             result = self._try(request, tries.node, tries.deadline)
             if not isinstance(result, HexrError):
@@ -57,6 +57,31 @@ class Transport(Shared):
             with self._pool.stream(method, url, headers=headers, content=body, extensions=extensions) as response:
                 answer = _bounded(response.iter_stream())
                 result = request.answer(response.status, answer)
+        except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
+            result = failure(err, request.path)
+        finally:
+            ends.reset(token)
+        return self.judge(source, result)
+
+    def open(self, request: Request[Any], node: int, silence: float) -> httpcore.Response | HexrError:
+        """The answer of a node that goes on, to be read and closed by the caller; each read
+        waits at most silence, within ends."""
+        source = _identity.source()
+        try:
+            self.svid = source.svid(self.declared)
+        except HexrError as err:
+            return err.with_traceback(None)
+        end, timeouts = limits(time.monotonic() + silence)
+        token = ends.set(end)
+        try:
+            method, url, headers, _, extensions = self.request(request, node, timeouts | {"read": silence})
+            response = self._pool.handle_request(httpcore.Request(method, url, headers=headers, extensions=extensions))
+            if response.status == 200:
+                return response
+            try:
+                result: HexrError = request.answer(response.status, _bounded(response.iter_stream()))
+            finally:
+                response.close()
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             result = failure(err, request.path)
         finally:

@@ -77,8 +77,8 @@ class Shared:
         self.svid: Svid | None = None  # the newest: connections of others are not used again
         self.sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def tries(self) -> Tries:
-        return Tries(self.nodes, self.budget, self.timeout)
+    def tries(self, timeout: float | None = None) -> Tries:
+        return Tries(self.nodes, self.budget, self.timeout if timeout is None else timeout)
 
     def request(self, request: Request[Any], node: int, timeouts: Mapping[str, float]) -> tuple[Any, ...]:
         """Method, URL, headers, body and extensions for httpcore."""

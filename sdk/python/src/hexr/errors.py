@@ -37,6 +37,21 @@ class VersionConflictError(HexrError):
     """The present state is not the expected one: read it again, then decide."""
 
 
+class RotatingError(VersionConflictError):
+    """Another rotator is at work on this secret, or took over."""
+
+
+class VerifyError(HexrError):
+    """A rotation's new version did not pass its test, and was discarded. ``kind`` is the class
+    of what the test raised; what that said might quote the value."""
+
+    def __init__(
+        self, message: str, *, code: str = "", reason: str = "", request_id: str = "", path: str = "", kind: str = ""
+    ) -> None:
+        super().__init__(message, code=code, reason=reason, request_id=request_id, path=path)
+        self.kind = kind
+
+
 class UnavailableError(HexrError):
     """No node answered in time. After a put it may have been applied or not."""
 
@@ -140,9 +155,11 @@ __all__ = [
     "NotFoundError",
     "PolicyDeniedError",
     "ProviderError",
+    "RotatingError",
     "SecretNotFoundError",
     "ThrottledError",
     "UnavailableError",
     "VaultError",
+    "VerifyError",
     "VersionConflictError",
 ]

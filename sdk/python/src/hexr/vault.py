@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from datetime import datetime
 from typing import Any
 
-from . import _api
+from . import _api, generators
 from ._aclient import AsyncVaultClient
-from ._api import Version
+from ._api import Duration, Version
+from ._awatch import AsyncWatch
 from ._batch import secrets_batch
 from ._client import VaultClient
 from ._compat import SecretProperty, inject_secrets, secret, with_vault
 from ._default import client as get_client
+from ._events import Change
+from ._rotate import Generate, Verify
+from ._rotation import Rotated
+from ._rotator import Rotator
 from ._secret import Secret
+from ._watch import Watch
 from .errors import (
     AuthenticationError,
     PolicyDeniedError,
+    RotatingError,
     SecretNotFoundError,
     VaultError,
+    VerifyError,
 )
 
 
@@ -57,9 +66,10 @@ def put(
     scope: str | None = None,
     metadata: Mapping[str, str] | None = None,
     expected_version: int | None = None,
+    rotation: Duration | None = None,
 ) -> int:
     """VaultClient.put of the process's client."""
-    request = _api.put(path, value, scope, metadata, expected_version)
+    request = _api.put(path, value, scope, metadata, expected_version, rotation)
     del value  # no traceback through here shows it
     return get_client().change(path, request)
 
@@ -70,9 +80,10 @@ def put_json(
     scope: str | None = None,
     metadata: Mapping[str, str] | None = None,
     expected_version: int | None = None,
+    rotation: Duration | None = None,
 ) -> int:
     """VaultClient.put_json of the process's client."""
-    request = _api.put_json(path, value, scope, metadata, expected_version)
+    request = _api.put_json(path, value, scope, metadata, expected_version, rotation)
     del value
     return get_client().change(path, request)
 
@@ -87,9 +98,9 @@ def undelete(path: str, scope: str | None = None) -> int:
     return get_client().undelete(path, scope)
 
 
-def list_secrets(prefix: str = "", scope: str | None = None) -> list[str]:
+def list_secrets(prefix: str = "", scope: str | None = None, *, overdue: bool = False) -> list[str]:
     """VaultClient.list of the process's client."""
-    return get_client().list(prefix, scope)
+    return get_client().list(prefix, scope, overdue=overdue)
 
 
 def exists(path: str, scope: str | None = None) -> bool:
@@ -102,6 +113,40 @@ def versions(path: str, scope: str | None = None) -> list[Version]:
     return list(get_client().versions(path, scope))
 
 
+def rotate(
+    path: str,
+    generate: Generate,
+    verify: Verify | None = None,
+    grace: Duration | None = None,
+    *,
+    scope: str | None = None,
+    metadata: Mapping[str, str] | None = None,
+    on_rotate: Callable[[Rotated], object] | None = None,
+    lease: float = 30.0,
+) -> Rotated:
+    """VaultClient.rotate of the process's client."""
+    return get_client().rotate(
+        path, generate, verify, grace, scope=scope, metadata=metadata, on_rotate=on_rotate, lease=lease
+    )
+
+
+def set_rotation(path: str, every: Duration, scope: str | None = None) -> datetime | None:
+    """VaultClient.set_rotation of the process's client."""
+    return get_client().set_rotation(path, every, scope)
+
+
+def watch(
+    prefix: str = "",
+    *,
+    path: str | None = None,
+    scope: str | None = None,
+    after: str | None = None,
+    bookmarks: bool = False,
+) -> Watch:
+    """VaultClient.watch of the process's client."""
+    return get_client().watch(prefix, path=path, scope=scope, after=after, bookmarks=bookmarks)
+
+
 def health() -> dict[str, str]:
     """VaultClient.health of the process's client."""
     return get_client().health()
@@ -109,16 +154,24 @@ def health() -> dict[str, str]:
 
 __all__ = [
     "AsyncVaultClient",
+    "AsyncWatch",
     "AuthenticationError",
+    "Change",
     "PolicyDeniedError",
+    "Rotated",
+    "RotatingError",
+    "Rotator",
     "Secret",
     "SecretNotFoundError",
     "SecretProperty",
     "VaultClient",
     "VaultError",
+    "VerifyError",
     "Version",
+    "Watch",
     "delete",
     "exists",
+    "generators",
     "get",
     "get_bytes",
     "get_client",
@@ -131,9 +184,12 @@ __all__ = [
     "list_secrets",
     "put",
     "put_json",
+    "rotate",
     "secret",
     "secrets_batch",
+    "set_rotation",
     "undelete",
     "versions",
+    "watch",
     "with_vault",
 ]
