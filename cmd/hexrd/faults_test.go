@@ -13,12 +13,16 @@ import (
 	"github.com/hexrdev/hexrd/internal/dev"
 )
 
+// faultyDir is where faulty builds to; TestMain removes it.
+var faultyDir string
+
 // faulty builds hexrd with the points of package fault, once for all tests.
 var faulty = sync.OnceValues(func() (string, error) {
 	dir, err := os.MkdirTemp("", "hexrd-faults-")
 	if err != nil {
 		return "", err
 	}
+	faultyDir = dir
 	program := filepath.Join(dir, "hexrd")
 	out, err := exec.Command("go", "build", "-tags", "hexrdfault", "-o", program, ".").CombinedOutput()
 	if err != nil {

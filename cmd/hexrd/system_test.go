@@ -38,7 +38,11 @@ func TestMain(m *testing.M) {
 	if err := os.Setenv(asProgram, "1"); err != nil {
 		panic(err)
 	}
-	os.Exit(m.Run())
+	code := m.Run()
+	if faultyDir != "" {
+		_ = os.RemoveAll(faultyDir)
+	}
+	os.Exit(code)
 }
 
 // count is how much a test does: little in `make test`, HEXRD_OPERATIONS by hand.
