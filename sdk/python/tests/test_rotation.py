@@ -23,6 +23,8 @@ from hexr import vault as functions
 from hexr.testing import DevCluster
 from hexr.vault import Rotated, Rotator, generators
 
+from .test_processes import in_child
+
 SENTINEL = "rotation-sentinel-3391"
 
 
@@ -210,6 +212,29 @@ def eventually(what: Callable[[], Any]) -> None:
             return
         threading.Event().wait(0.01)
     raise AssertionError("not within 30 s")
+
+
+def test_what_a_dead_rotator_left_is_finished(vault: VaultClient) -> None:
+    vault.put("K", "old")
+    for good in (True, False):
+        before = vault.get_secret("K").version
+        in_child(lambda: vault.rotate("K", lambda: "left", lambda _: os._exit(0), lease=1))
+        assert vault.get_secret("K").version == before
+        made: list[Rotated] = []
+
+        def verify(secret: Secret, good: bool = good) -> bool:
+            return good or secret.reveal() != "left"
+
+        def again(made: list[Rotated] = made) -> bool:
+            try:
+                made.append(vault.rotate("K", lambda: "new", verify))  # noqa: B023
+            except RotatingError:  # the lease of the dead
+                return False
+            return True
+
+        eventually(again)
+        assert (made[0].resumed, vault.get("K")) == ((True, "left") if good else (False, "new"))
+        assert not any(v.pending for v in vault.versions("K"))
 
 
 def test_schedules(vault: VaultClient) -> None:
