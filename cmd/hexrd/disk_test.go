@@ -91,16 +91,24 @@ func fullDisk(t *testing.T, store string) {
 	for id := range disks {
 		empty(t, disks[id])
 	}
-	var starts sync.WaitGroup // two make the quorum that each waits for
-	for id := range disks {
-		starts.Go(func() {
-			until(t, id+" to start", func() bool {
-				_, err := c.StartNode(t.Context(), id)
-				return err == nil || strings.Contains(err.Error(), "is running")
-			})
-		})
-	}
-	starts.Wait()
+	until(t, "all nodes to be back", func() bool { // one that runs may yet end, of a write on the full disk
+		back := 0
+		var starts sync.WaitGroup // two make the quorum that each waits for
+		for _, n := range c.Nodes(t.Context()) {
+			switch {
+			case n.State != "running":
+				starts.Go(func() { _, _ = c.StartNode(t.Context(), n.ID) })
+			case n.Role == "leader" || n.Role == "follower":
+				back++
+			}
+		}
+		starts.Wait()
+		return back == len(disks)
+	})
+	until(t, "the nodes to see that there is room", func() bool {
+		_, err := l.c.Get(t.Context(), "probe")
+		return !errors.Is(err, client.ErrThrottled)
+	})
 	l.check()
 	s := script{t, dir}
 	s.run("/hexr/auditor/ben", 0, "audit", "verify")
