@@ -143,7 +143,7 @@ func answered(t *testing.T, r *bufio.Reader) *http.Response {
 
 func answeredWhole(t *testing.T, r *bufio.Reader) {
 	t.Helper()
-	resp := answered(t, r)
+	resp := answered(t, r) //nolint:bodyclose // what is returned closes it
 	defer func() { _ = resp.Body.Close() }()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		t.Fatal(err)
@@ -203,6 +203,7 @@ func (h *holder) stream(t *testing.T, path string) func() error {
 	_, r := h.raw(t, "GET "+path+" HTTP/1.1\r\nHost: hexrd\r\n\r\n")
 	resp := answered(t, r)
 	return func() error {
+		defer func() { _ = resp.Body.Close() }()
 		if _, err := io.Copy(io.Discard, resp.Body); errors.Is(err, os.ErrDeadlineExceeded) {
 			return err
 		}
