@@ -143,7 +143,7 @@ func answered(t *testing.T, r *bufio.Reader) *http.Response {
 
 func answeredWhole(t *testing.T, r *bufio.Reader) {
 	t.Helper()
-	resp := answered(t, r) //nolint:bodyclose // what is returned closes it
+	resp := answered(t, r)
 	defer func() { _ = resp.Body.Close() }()
 	if _, err := io.Copy(io.Discard, resp.Body); err != nil {
 		t.Fatal(err)
@@ -201,7 +201,7 @@ var links = []struct {
 // stream opens a stream over HTTP, and waits for its end.
 func (h *holder) stream(t *testing.T, path string) func() error {
 	_, r := h.raw(t, "GET "+path+" HTTP/1.1\r\nHost: hexrd\r\n\r\n")
-	resp := answered(t, r)
+	resp := answered(t, r) //nolint:bodyclose // what is returned closes it
 	return func() error {
 		defer func() { _ = resp.Body.Close() }()
 		if _, err := io.Copy(io.Discard, resp.Body); errors.Is(err, os.ErrDeadlineExceeded) {
