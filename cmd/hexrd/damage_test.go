@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/hexrdev/hexrd/client"
+	"github.com/hexrdev/hexrd/internal/dev"
 )
 
 // TestFlippedBits flips single bits in the files of a node: it serves what was
@@ -23,7 +24,14 @@ func TestFlippedBits(t *testing.T) {
 }
 
 func flippedBits(t *testing.T, store string, trials int) {
-	c, dir := startNodes(t, 1, store, "--snapshot-entries", "30", "--trailing-entries", "20", "--snapshot-interval", "100ms")
+	program, err := faulty() // without the race detector: Pebble panics at damage where it is on
+	if err != nil {
+		t.Fatal(err)
+	}
+	c, dir := startWith(t, dev.Config{
+		Dir: t.TempDir(), Nodes: 1, LogStore: store, Program: program,
+		NodeArgs: []string{"--snapshot-entries", "30", "--trailing-entries", "20", "--snapshot-interval", "100ms"},
+	})
 	d := disks{t, c, dir}
 	bot := dialAs(t, c, "acme/bot", c.Addresses()...)
 	for i := range 100 {
