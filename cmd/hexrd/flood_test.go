@@ -48,11 +48,6 @@ func newFlooded(t testing.TB) *flooded {
 	f.web = &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: cfg}}
 	t.Cleanup(f.web.CloseIdleConnections)
 	f.neighbour, f.auditor = f.dial("acme/bot"), f.dial("/hexr/auditor/ben")
-	for name, value := range map[string]string{"rate_per_second": "100", "rate_burst": "200"} { // a busy machine reaches it, too
-		if _, err := f.dial("/hexr/operator/ann").SetSetting(t.Context(), name, value); err != nil {
-			t.Fatal(err)
-		}
-	}
 	if _, err := f.dial("/hexr/operator/ann").SetSetting(t.Context(), "jwt_svid", "true"); err != nil {
 		t.Fatal(err)
 	}
