@@ -33,7 +33,10 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 			Log: log, Message: "the store's database reports a failure: look at the disk",
 			Info: quiet.Never, Warn: slog.LevelWarn, Error: slog.LevelError,
 		},
-		ReadOnly: readOnly, ErrorIfNotExists: readOnly, EventListener: &pebble.EventListener{BackgroundError: failed},
+		ReadOnly: readOnly, ErrorIfNotExists: readOnly, EventListener: &pebble.EventListener{
+			BackgroundError: failed,
+			DataCorruption:  func(pebble.DataCorruptionInfo) {}, // who reads it gets ErrCorrupt; Pebble's own would panic
+		},
 	})
 	if err == nil {
 		return db, nil
