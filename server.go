@@ -293,9 +293,9 @@ func (s *Server) close(ctx context.Context) error {
 }
 
 // handOver moves leadership on before anything stops, so that the cluster does
-// not wait for an election.
+// not wait for an election. A node that has failed can't.
 func (s *Server) handOver(ctx context.Context) {
-	if s.node == nil || !s.leads() || len(s.node.Store().Configuration().GetServers()) < 2 {
+	if s.node == nil || s.node.Err() != nil || !s.leads() || len(s.node.Store().Configuration().GetServers()) < 2 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)

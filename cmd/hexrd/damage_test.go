@@ -24,12 +24,8 @@ func TestFlippedBits(t *testing.T) {
 }
 
 func flippedBits(t *testing.T, store string, trials int) {
-	program, err := faulty() // without the race detector: Pebble panics at damage where it is on
-	if err != nil {
-		t.Fatal(err)
-	}
 	c, dir := startWith(t, dev.Config{
-		Dir: t.TempDir(), Nodes: 1, LogStore: store, Program: program,
+		Dir: t.TempDir(), Nodes: 1, LogStore: store, Program: faultyBinary(t), // with the race detector on, Pebble panics at damage
 		NodeArgs: []string{"--snapshot-entries", "30", "--trailing-entries", "20", "--snapshot-interval", "100ms"},
 	})
 	d := disks{t, c, dir}

@@ -35,7 +35,7 @@ type flooded struct {
 func newFlooded(t testing.TB) *flooded {
 	t.Helper()
 	dir := t.TempDir()
-	c, err := dev.Start(t.Context(), dev.Config{Dir: dir})
+	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, Program: binary(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

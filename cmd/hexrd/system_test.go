@@ -71,6 +71,9 @@ func startNodes(t *testing.T, nodes int, store string, nodeArgs ...string) (*dev
 func startWith(t *testing.T, cfg dev.Config) (*dev.Cluster, string) {
 	t.Helper()
 	dir := cfg.Dir
+	if cfg.Program == "" {
+		cfg.Program = binary(t)
+	}
 	c, err := dev.Start(t.Context(), cfg)
 	if err != nil {
 		logs(t, dir)
