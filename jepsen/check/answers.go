@@ -1,0 +1,34 @@
+package check
+
+import "github.com/hexrdev/hexrd/jepsen/history"
+
+// strange are reasons that no fault of a network, a process or a clock explains.
+var strange = map[string]bool{
+	"INTERNAL": true, "CORRUPT": true, "REQUEST_ID_REUSED": true, "WRONG_CLASS": true, "UNKNOWN_METHOD": true, "INVALID_ARGUMENT": true,
+}
+
+// Answers looks for answers that must not be given, and for ones that are not what
+// their caller must get.
+func Answers(e *Evidence) Result {
+	r := Result{Name: "answers", Checked: len(e.Ops)}
+	for i := range e.Ops {
+		o := &e.Ops[i]
+		switch {
+		case strange[o.Reason]:
+			r.problem("%s ended with %s", name(o), o.Reason)
+		case o.Must != "" && o.Decided() && o.Outcome != o.Must:
+			r.problem("%s by %s must be %s", name(o), o.Caller, o.Must)
+		}
+	}
+	return r
+}
+
+// Availability is how many operations were decided, of all.
+func Availability(ops []history.Op) (decided, all int) {
+	for i := range ops {
+		if ops[i].Decided() {
+			decided++
+		}
+	}
+	return decided, len(ops)
+}
