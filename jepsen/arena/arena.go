@@ -101,7 +101,7 @@ func (c *Cluster) Join(ctx context.Context) (*Node, error) {
 	args := []string{"start", "--bootstrap"}
 	if len(members) > 0 {
 		if args, err = c.joinArgs(ctx, n, members); err != nil {
-			return nil, err
+			return nil, errors.Join(err, n.workload.Close())
 		}
 	}
 	c.mu.Lock()
@@ -147,8 +147,32 @@ func (c *Cluster) Remove(ctx context.Context, id string) error {
 	if err := op.RemoveMember(ctx, id); err != nil && !errors.Is(err, client.ErrNotFound) {
 		return fmt.Errorf("remove %s: %w", id, err)
 	}
-	n := c.Node(id)
-	n.retire()
+	if n := c.Node(id); n != nil {
+		n.Abandon()
+		n.forget()
+	}
+	return nil
+}
+
+// Settle removes the nodes that were abandoned and are members still, and lets
+// new ones join in their place.
+func (c *Cluster) Settle(ctx context.Context) error {
+	c.mu.Lock()
+	nodes := slices.Clone(c.nodes)
+	c.mu.Unlock()
+	for _, n := range nodes {
+		if !n.pending() {
+			continue
+		}
+		if err := c.Remove(ctx, n.ID); err != nil {
+			return err
+		}
+	}
+	for len(c.Members()) < c.cfg.Nodes {
+		if _, err := c.Join(ctx); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -211,6 +235,17 @@ func (c *Cluster) Node(id string) *Node {
 	return nil
 }
 
+// LogFiles of all nodes that there ever were, by ID.
+func (c *Cluster) LogFiles() map[string]string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	files := map[string]string{}
+	for _, n := range c.nodes {
+		files[n.ID] = n.LogFile()
+	}
+	return files
+}
+
 // Leader is the member that leads, as the first that answers sees it; nil: nobody
 // says.
 func (c *Cluster) Leader(ctx context.Context) *Node {
@@ -243,7 +278,7 @@ func (c *Cluster) Recover(ctx context.Context) error {
 			return err
 		}
 	}
-	return nil
+	return c.Settle(ctx)
 }
 
 // Close ends all processes, waits for them, and removes the sockets.

@@ -40,7 +40,8 @@ type Node struct {
 	process *dev.Process
 	wanted  bool // what ends is started again
 	paused  bool
-	removed bool
+	removed bool // nothing starts it again
+	out     bool // the cluster knows
 	starts  int
 }
 
@@ -132,6 +133,15 @@ func (n *Node) Start() error {
 		return nil
 	}
 	return n.launch()
+}
+
+// Try starts the node's process once: where it ends, it is not started again.
+func (n *Node) Try() error {
+	if err := n.Start(); err != nil {
+		return err
+	}
+	n.Disown()
+	return nil
 }
 
 func (n *Node) running() bool { return n.process != nil && n.process.Running() }
@@ -268,17 +278,33 @@ func (n *Node) Disown() {
 	n.wanted = false
 }
 
-func (n *Node) retired() bool {
-	n.mu.Lock()
-	defer n.mu.Unlock()
-	return n.removed
-}
-
-func (n *Node) retire() {
+// Abandon ends a node whose disk is not to be used again: nothing starts it any
+// more, and it is no member to this suite from now on. Remove tells the cluster.
+func (n *Node) Abandon() {
 	n.mu.Lock()
 	n.removed = true
 	n.mu.Unlock()
 	n.Kill(false)
+}
+
+// forget: the cluster has removed it.
+func (n *Node) forget() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.out = true
+}
+
+// pending: it was abandoned, and is a member of the cluster still.
+func (n *Node) pending() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.removed && !n.out
+}
+
+func (n *Node) retired() bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.removed
 }
 
 // close ends the process in good order where that does not take too long.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"sync"
 	"time"
 )
@@ -52,11 +53,11 @@ func (r *Recorder) Add(o Op) {
 	r.err = errors.Join(r.err, err)
 }
 
-// Len is how many operations were added.
-func (r *Recorder) Len() int {
+// Ops are the operations so far.
+func (r *Recorder) Ops() []Op {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.ops)
+	return slices.Clone(r.ops)
 }
 
 // Close returns all operations, and what went wrong with the file.

@@ -83,3 +83,15 @@ func rest(ctx context.Context, r *rand.Rand, pause time.Duration) {
 	case <-ctx.Done():
 	}
 }
+
+// Last reads every secret once more, through every node.
+func (w *Register) Last(ctx context.Context, r *rand.Rand) {
+	now := w.Session.recorder.Now() / registerAge
+	for age := range now + 1 {
+		for key := range registerKeys {
+			members := w.Cluster.Members()
+			o := history.Op{Workload: w.Name(), Worker: 999, Kind: history.Get, Path: fmt.Sprintf("register/%d/%d", age, key)}
+			w.Session.Do(ctx, r, members[(int(age)+key)%len(members)], o)
+		}
+	}
+}
