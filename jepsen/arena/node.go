@@ -19,7 +19,8 @@ import (
 )
 
 const (
-	restartPause = 200 * time.Millisecond
+	restartPause = 200 * time.Millisecond // after a process that ended at once it is longer
+	longestPause = 2 * time.Second
 	stopLimit    = 15 * time.Second
 	healthPause  = 50 * time.Millisecond
 )
@@ -43,6 +44,7 @@ type Node struct {
 	removed bool // nothing starts it again
 	out     bool // the cluster knows
 	starts  int
+	pause   time.Duration // before the next start by itself
 }
 
 // newNode makes all of a node but its process.
@@ -166,27 +168,33 @@ func (n *Node) launch() error {
 	n.process, n.paused, n.crash = p, false, ""
 	n.starts++
 	n.c.wg.Add(1)
+	begun := time.Now()
 	go func() {
 		defer n.c.wg.Done()
-		n.supervise(p)
+		n.supervise(p, begun)
 	}()
 	return nil
 }
 
 // supervise starts the next process when this one has ended, as long as one is
 // wanted.
-func (n *Node) supervise(p *dev.Process) {
+func (n *Node) supervise(p *dev.Process, begun time.Time) {
 	<-p.Exited()
 	n.mu.Lock()
-	unwanted := n.wanted
+	again := n.wanted
+	n.pause = min(2*max(n.pause, restartPause/2), longestPause)
+	if time.Since(begun) > longestPause {
+		n.pause = restartPause
+	}
+	pause := n.pause
 	n.mu.Unlock()
-	if !unwanted {
+	if !again {
 		return
 	}
 	if n.c.cfg.Exited != nil {
 		n.c.cfg.Exited(n.ID, p.Err())
 	}
-	time.Sleep(restartPause)
+	time.Sleep(pause)
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.wanted && n.process == p {

@@ -2,7 +2,6 @@ package check
 
 import (
 	"encoding/hex"
-	"strings"
 
 	"github.com/hexrdev/hexrd/audit"
 	"github.com/hexrdev/hexrd/jepsen/history"
@@ -54,7 +53,11 @@ type replay struct {
 }
 
 func (p *replay) row(o *history.Op, row *audit.Row) {
-	key := scopeOf(o, row) + " " + o.Path
+	scope := row.Scope
+	if scope == "" {
+		scope = o.FullScope()
+	}
+	key := scope + " " + o.Path
 	before := p.secrets[key]
 	did := *o
 	did.Version, did.Outcome = row.Version, history.OK
@@ -79,12 +82,4 @@ func (p *replay) row(o *history.Op, row *audit.Row) {
 	} else {
 		p.wrong[o.Trace] = before
 	}
-}
-
-// scopeOf is the full scope that an access is about.
-func scopeOf(o *history.Op, row *audit.Row) string {
-	if row.Scope != "" {
-		return row.Scope
-	}
-	return o.Caller[:strings.LastIndexByte(o.Caller, '/')] + "/*"
 }

@@ -2,7 +2,10 @@
 // kept in memory for the checkers and as JSON lines for people.
 package history
 
-import "time"
+import (
+	"strings"
+	"time"
+)
 
 // Outcome is what a client saw of a call.
 type Outcome string
@@ -65,6 +68,22 @@ type Item struct {
 	Version uint64 `json:"version"`
 	Current bool   `json:"current,omitempty"`
 	Hidden  bool   `json:"hidden,omitempty"` // deleted or destroyed
+}
+
+// FullScope is where the call was answered from, or where it is to go: a write
+// without a scope to the agent's.
+func (o *Op) FullScope() string {
+	switch {
+	case o.GotScope != "":
+		return o.GotScope
+	case strings.HasPrefix(o.Scope, "spiffe://"):
+		return o.Scope
+	}
+	agent := o.Caller[:strings.LastIndexByte(o.Caller, '/')+1]
+	if o.Scope != "" {
+		return agent + o.Scope
+	}
+	return agent + "*"
 }
 
 // Once: the call was one attempt at one node, so that it has one row at most for

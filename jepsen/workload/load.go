@@ -71,26 +71,32 @@ func (l *Load) Prepare(ctx context.Context) error {
 	return nil
 }
 
-func names() []string { return []string{"register"} }
+func names() []string { return []string{"register", "scope", "list", "versions"} }
 
 func (l *Load) add(ctx context.Context, name string) error {
-	switch name {
-	case "register":
-		s, err := l.session(ctx, "/agent/acme/register/main")
+	callers := map[string][]string{
+		"register": {"/agent/acme/register/main"}, "scope": scopeCallers, "list": {"/agent/acme/lister/main"}, "versions": {"/agent/acme/versions/main"},
+	}
+	var s []*Session
+	for _, path := range callers[name] {
+		one, err := Open(ctx, l.Cluster, l.Recorder, path)
 		if err != nil {
 			return err
 		}
-		l.employ(&Register{Session: s, Cluster: l.Cluster, Pause: 20 * time.Millisecond}, 5)
+		s = append(s, one)
+	}
+	l.sessions = append(l.sessions, s...)
+	switch name {
+	case "register":
+		l.employ(&Register{Session: s[0], Cluster: l.Cluster, Pause: 20 * time.Millisecond}, 5)
+	case "scope":
+		l.employ(&Scope{Sessions: s, Cluster: l.Cluster, Pause: 40 * time.Millisecond}, 3)
+	case "list":
+		l.employ(&Listing{Session: s[0], Cluster: l.Cluster, Pause: 60 * time.Millisecond}, 2)
+	case "versions":
+		l.employ(&Versioned{Session: s[0], Cluster: l.Cluster, Pause: 100 * time.Millisecond}, 3)
 	}
 	return nil
-}
-
-func (l *Load) session(ctx context.Context, path string) (*Session, error) {
-	s, err := Open(ctx, l.Cluster, l.Recorder, path)
-	if err == nil {
-		l.sessions = append(l.sessions, s)
-	}
-	return s, err
 }
 
 func (l *Load) employ(w workload, workers int) {
