@@ -54,6 +54,8 @@ type Cluster struct {
 	ca      *dev.CA
 	sockets string // short names: the kernel allows few bytes
 
+	settling sync.Mutex // one at a time, or too many would join
+
 	mu         sync.Mutex
 	nodes      []*Node
 	identities map[string]*dev.WorkloadServer
@@ -157,14 +159,10 @@ func (c *Cluster) Remove(ctx context.Context, id string) error {
 // Settle removes the nodes that were abandoned and are members still, and lets
 // new ones join in their place.
 func (c *Cluster) Settle(ctx context.Context) error {
-	c.mu.Lock()
-	nodes := slices.Clone(c.nodes)
-	c.mu.Unlock()
-	for _, n := range nodes {
-		if !n.pending() {
-			continue
-		}
-		if err := c.Remove(ctx, n.ID); err != nil {
+	c.settling.Lock()
+	defer c.settling.Unlock()
+	for _, id := range c.Unsettled() {
+		if err := c.Remove(ctx, id); err != nil {
 			return err
 		}
 	}
@@ -211,7 +209,7 @@ func (c *Cluster) Identity(ctx context.Context, id string) (string, error) {
 func (c *Cluster) Members() []*Node {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(c.nodes), (*Node).retired)
+	return slices.DeleteFunc(slices.Clone(c.nodes), (*Node).Retired)
 }
 
 // Addresses of the members.
@@ -246,6 +244,18 @@ func (c *Cluster) LogFiles() map[string]string {
 	return files
 }
 
+// Unsettled are the nodes that were abandoned, and that the cluster has still.
+func (c *Cluster) Unsettled() (ids []string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range c.nodes {
+		if n.pending() {
+			ids = append(ids, n.ID)
+		}
+	}
+	return ids
+}
+
 // Leader is the member that leads, as the first that answers sees it; nil: nobody
 // says.
 func (c *Cluster) Leader(ctx context.Context) *Node {
@@ -269,12 +279,12 @@ func (c *Cluster) Recover(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, 2*startLimit)
 	defer cancel()
 	for _, n := range c.Members() {
-		if err := errors.Join(n.Continue(), n.Start()); err != nil {
+		if err := errors.Join(n.Continue(), n.Start()); err != nil && !n.Retired() {
 			return fmt.Errorf("start %s: %w", n.ID, err)
 		}
 	}
 	for _, n := range c.Members() {
-		if err := n.WaitHealthy(ctx); err != nil {
+		if err := n.WaitHealthy(ctx); err != nil && !errors.Is(err, errRetired) {
 			return err
 		}
 	}

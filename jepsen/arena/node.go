@@ -265,11 +265,17 @@ func (n *Node) WaitExit(ctx context.Context) error {
 	}
 }
 
+// errRetired: nothing starts the node any more.
+var errRetired = errors.New("the node was abandoned")
+
 // WaitHealthy returns when the node says that it is healthy.
 func (n *Node) WaitHealthy(ctx context.Context) error {
 	tick := time.NewTicker(healthPause)
 	defer tick.Stop()
 	for !healthy(ctx, n.health, n.Address) {
+		if n.Retired() {
+			return fmt.Errorf("%s: %w", n.ID, errRetired)
+		}
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
@@ -309,7 +315,8 @@ func (n *Node) pending() bool {
 	return n.removed && !n.out
 }
 
-func (n *Node) retired() bool {
+// Retired: it was abandoned, or removed.
+func (n *Node) Retired() bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.removed

@@ -34,6 +34,7 @@ type run struct {
 	recorder *history.Recorder
 	timeline *nemesis.Timeline
 	load     *workload.Load
+	remedy   *remedy
 	left     []string // faults and workloads that were left out
 	results  []check.Result
 	ops      []history.Op
@@ -75,18 +76,28 @@ func (r *run) live(ctx context.Context) error {
 		return err
 	}
 	load, cancel := context.WithTimeout(ctx, r.plan.Time)
+	defer cancel()
+	r.remedy.start(load, cancel)
 	if r.plan.kills > 0 {
 		go r.endAfter(load, cancel)
 	}
 	violations := nemesis.Run(load, target, faults, r.plan.runSeed)
 	<-load.Done()
-	cancel()
 	r.promises(violations)
 	if ctx.Err() != nil {
 		stop()
 		return ctx.Err()
 	}
-	healed := r.heal(ctx)
+	var healed error
+	if !r.remedy.hopeless() {
+		healed = r.heal(ctx)
+	}
+	known, ruined := r.remedy.wait()
+	r.results = append(r.results, known)
+	if ruined {
+		stop()
+		return nil
+	}
 	if healed == nil {
 		r.load.Last(ctx) // while the load goes on: what was written must be there
 	}
@@ -97,7 +108,7 @@ func (r *run) live(ctx context.Context) error {
 }
 
 func (r *run) open(ctx context.Context) error {
-	log := slog.New(slog.DiscardHandler)
+	r.remedy = &remedy{run: r, met: map[string]bool{}}
 	if !r.plan.withoutSpace {
 		var err error
 		if r.network, err = network.Open(r.plan.runSeed); err != nil {
@@ -106,8 +117,9 @@ func (r *run) open(ctx context.Context) error {
 	}
 	cfg := arena.Config{
 		Dir: filepath.Join(r.dir, "cluster"), Program: r.c.Program, Nodes: r.plan.Nodes, LogStore: r.plan.LogStore,
-		SVIDTTL: r.plan.SVIDTTL, Network: r.network, Logger: log, Exited: func(id string, err error) {
+		SVIDTTL: r.plan.SVIDTTL, Network: r.network, Logger: slog.New(slog.DiscardHandler), Exited: func(id string, err error) {
 			r.timeline.Mark("exit", "exit", fmt.Sprintf("%s: %v", id, err))
+			r.remedy.exited(id)
 		},
 	}
 	if r.plan.Snapshots {

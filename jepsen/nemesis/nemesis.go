@@ -172,7 +172,7 @@ func pauses(class string) span {
 	case Membership:
 		return span{3 * time.Second, 8 * time.Second}
 	}
-	return span{time.Second, 4 * time.Second}
+	return span{1500 * time.Millisecond, 6 * time.Second}
 }
 
 // hold waits for a time of the span, or until ctx ends.
