@@ -1,6 +1,10 @@
 package check
 
-import "github.com/hexrdev/hexrd/jepsen/history"
+import (
+	"strings"
+
+	"github.com/hexrdev/hexrd/jepsen/history"
+)
 
 // strange are reasons that no fault of a network, a process or a clock explains.
 var strange = map[string]bool{
@@ -14,7 +18,7 @@ func Answers(e *Evidence) Result {
 	for i := range e.Ops {
 		o := &e.Ops[i]
 		switch {
-		case strange[o.Reason]:
+		case strange[reason(o)]:
 			r.problem("%s ended with %s", name(o), o.Reason)
 		case o.Must != "" && o.Decided() && o.Outcome != o.Must:
 			r.problem("%s by %s must be %s", name(o), o.Caller, o.Must)
@@ -23,12 +27,8 @@ func Answers(e *Evidence) Result {
 	return r
 }
 
-// Availability is how many operations were decided, of all.
-func Availability(ops []history.Op) (decided, all int) {
-	for i := range ops {
-		if ops[i].Decided() {
-			decided++
-		}
-	}
-	return decided, len(ops)
+// reason is the stable part of what the answer said.
+func reason(o *history.Op) string {
+	stable, _, _ := strings.Cut(o.Reason, ":")
+	return stable
 }

@@ -28,7 +28,7 @@ func Audit(e *Evidence) Result {
 		trace := hex.EncodeToString(row.TraceID[:])
 		o := ops[trace]
 		if o == nil {
-			if strings.Contains(row.Caller, "/agent/") && !e.Foreign[row.Caller] {
+			if strings.Contains(row.Caller, "/agent/") {
 				r.problem("row %d (%s, %s) is of no call that an agent made", row.Index, row.Operation, row.Outcome)
 			}
 			continue
@@ -39,11 +39,7 @@ func Audit(e *Evidence) Result {
 		rows[trace] = append(rows[trace], row)
 	}
 	for i := range e.Ops {
-		o := &e.Ops[i]
-		if e.Foreign[o.Caller] {
-			continue
-		}
-		accounted(&r, o, rows[o.Trace])
+		accounted(&r, &e.Ops[i], rows[e.Ops[i].Trace])
 	}
 	return r
 }

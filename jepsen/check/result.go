@@ -37,9 +37,6 @@ func name(o *history.Op) string {
 type Evidence struct {
 	Ops  []history.Op
 	Rows []audit.Row // in their order
-	// Foreign are callers whose clients send no trace ids: their rows are found by
-	// path and version.
-	Foreign map[string]bool
 }
 
 // byTrace finds an operation by the trace id of a row.

@@ -64,6 +64,12 @@ func (l *Load) Prepare(ctx context.Context) error {
 		if len(l.Names) > 0 && !slices.Contains(l.Names, name) {
 			continue
 		}
+		if name == "python" {
+			if err := pythonReady(ctx, l.Python); err != nil {
+				l.Left = append(l.Left, "workload python: "+err.Error())
+				continue
+			}
+		}
 		if err := l.add(ctx, name); err != nil {
 			return fmt.Errorf("prepare %s: %w", name, err)
 		}
@@ -71,7 +77,7 @@ func (l *Load) Prepare(ctx context.Context) error {
 	return nil
 }
 
-func names() []string { return []string{"register", "scope", "list", "versions"} }
+func names() []string { return []string{"register", "scope", "list", "versions", "python"} }
 
 func (l *Load) add(ctx context.Context, name string) error {
 	callers := map[string][]string{
@@ -93,6 +99,8 @@ func (l *Load) add(ctx context.Context, name string) error {
 		l.employ(&Scope{Sessions: s, Cluster: l.Cluster, Pause: 40 * time.Millisecond}, 3)
 	case "list":
 		l.employ(&Listing{Session: s[0], Cluster: l.Cluster, Pause: 60 * time.Millisecond}, 2)
+	case "python":
+		l.employ(&Python{Interpreter: l.Python, Cluster: l.Cluster, Recorder: l.Recorder}, 1)
 	case "versions":
 		l.employ(&Versioned{Session: s[0], Cluster: l.Cluster, Pause: 100 * time.Millisecond}, 3)
 	}
