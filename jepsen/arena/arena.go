@@ -49,10 +49,10 @@ type Config struct {
 
 // Cluster is the cluster under test. Its methods are safe for concurrent use.
 type Cluster struct {
-	cfg     Config
-	td      spiffeid.TrustDomain
-	ca      *dev.CA
-	sockets string // short names: the kernel allows few bytes
+	cfg       Config
+	td        spiffeid.TrustDomain
+	authority *authority
+	sockets   string // short names: the kernel allows few bytes
 
 	settling sync.Mutex // one at a time, or too many would join
 
@@ -76,7 +76,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if c.td, err = spiffeid.TrustDomainFromString(TrustDomain); err != nil {
 		return nil, err
 	}
-	if c.ca, err = dev.OpenCA(filepath.Join(cfg.Dir, "ca"), c.td); err != nil {
+	if c.authority, err = openAuthority(cfg.Dir, c.td); err != nil {
 		return nil, err
 	}
 	if c.sockets, err = os.MkdirTemp("", "hxj-"); err != nil {
@@ -195,9 +195,7 @@ func (c *Cluster) Identity(ctx context.Context, id string) (string, error) {
 	if w := c.identities[parsed.String()]; w != nil {
 		return w.Address(), nil
 	}
-	w, err := dev.ServeWorkload(ctx, filepath.Join(c.sockets, fmt.Sprintf("i%d", len(c.identities))), func(context.Context) (dev.Issued, error) {
-		return c.ca.Issue(parsed, c.cfg.SVIDTTL, false)
-	}, c.cfg.Logger)
+	w, err := dev.ServeWorkload(ctx, filepath.Join(c.sockets, fmt.Sprintf("i%d", len(c.identities))), c.authority.issue(parsed, c.cfg.SVIDTTL), c.cfg.Logger)
 	if err != nil {
 		return "", err
 	}

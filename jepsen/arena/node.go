@@ -69,10 +69,8 @@ func (c *Cluster) newNode(ctx context.Context) (*Node, error) {
 	if err != nil {
 		return nil, err
 	}
-	n.health = healthClient(c.ca, svid)
-	n.workload, err = dev.ServeWorkload(ctx, filepath.Join(c.sockets, id), func(context.Context) (dev.Issued, error) {
-		return c.ca.Issue(svid, c.cfg.SVIDTTL, false)
-	}, c.cfg.Logger)
+	n.health = healthClient(c.authority, svid)
+	n.workload, err = dev.ServeWorkload(ctx, filepath.Join(c.sockets, id), c.authority.issue(svid, c.cfg.SVIDTTL), c.cfg.Logger)
 	return n, err
 }
 

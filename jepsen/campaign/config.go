@@ -67,9 +67,9 @@ type Plan struct {
 // mixes of classes; a run has one of them.
 var mixes = [][]string{
 	{nemesis.Process}, {nemesis.Net}, {nemesis.Process, nemesis.Net}, {nemesis.Process, nemesis.Clock},
-	{nemesis.Membership, nemesis.Process}, {nemesis.Membership, nemesis.Net}, {nemesis.Storage}, {nemesis.Storage, nemesis.Net},
-	{nemesis.Process, nemesis.Net, nemesis.Clock, nemesis.Membership, nemesis.Storage},
-	{nemesis.Process, nemesis.Net, nemesis.Clock, nemesis.Membership},
+	{nemesis.Membership, nemesis.Process}, {nemesis.Membership, nemesis.Net}, {nemesis.Identity, nemesis.Process}, {nemesis.Storage}, {nemesis.Storage, nemesis.Net},
+	{nemesis.Process, nemesis.Net, nemesis.Clock, nemesis.Membership, nemesis.Storage, nemesis.Identity},
+	{nemesis.Process, nemesis.Net, nemesis.Clock, nemesis.Membership, nemesis.Identity},
 }
 
 // plan draws a run. Everything is drawn, also what flags then overrule, so that

@@ -21,6 +21,7 @@ const (
 	Clock      = "clock"
 	Storage    = "disk"
 	Membership = "membership"
+	Identity   = "identity"
 	Torture    = "torture"
 )
 
@@ -49,7 +50,7 @@ type Fault struct {
 
 // All faults that there are.
 func All() []Fault {
-	return slices.Concat(processFaults(), networkFaults(), clockFaults(), storageFaults(), membershipFaults(), tortureFaults())
+	return slices.Concat(processFaults(), networkFaults(), clockFaults(), storageFaults(), membershipFaults(), identityFaults(), tortureFaults())
 }
 
 // Choose selects faults by class or name; what the target can't have is left out,
@@ -169,14 +170,14 @@ func pauses(class string) span {
 	switch class {
 	case Torture:
 		return span{500 * time.Millisecond, 1500 * time.Millisecond}
-	case Membership:
+	case Membership, Identity:
 		return span{3 * time.Second, 8 * time.Second}
 	}
 	return span{1500 * time.Millisecond, 6 * time.Second}
 }
 
 // hold waits for a time of the span, or until ctx ends.
-func hold(ctx context.Context, r *rand.Rand, s span) time.Duration {
+func hold(ctx context.Context, r *rand.Rand, s span) {
 	d := s.from
 	if s.to > s.from {
 		d += time.Duration(r.Int64N(int64(s.to - s.from)))
@@ -187,7 +188,6 @@ func hold(ctx context.Context, r *rand.Rand, s span) time.Duration {
 	case <-t.C:
 	case <-ctx.Done():
 	}
-	return d
 }
 
 // some are n members at random, in random order.

@@ -41,7 +41,7 @@ func (w *Listing) Run(ctx context.Context, worker int, r *rand.Rand) {
 		default:
 			o.Kind, o.Path = history.List, prefix
 		}
-		w.Session.Do(ctx, r, pick(r, w.Cluster.Members(), retried), o)
+		w.Session.Do(ctx, r, pick(r, w.Cluster.Members()), o)
 		rest(ctx, r, w.Pause)
 	}
 }

@@ -43,7 +43,7 @@ func (w *Register) Run(ctx context.Context, worker int, r *rand.Rand) {
 		age := w.Session.recorder.Now() / registerAge
 		o := history.Op{Workload: w.Name(), Worker: worker, Path: fmt.Sprintf("register/%d/%d", age, key)}
 		w.choose(r, key, &o)
-		o = w.Session.Do(ctx, r, pick(r, w.Cluster.Members(), retried), o)
+		o = w.Session.Do(ctx, r, pick(r, w.Cluster.Members()), o)
 		if o.Outcome == history.OK {
 			w.latest[key].Store(o.Version)
 		}

@@ -86,7 +86,7 @@ func (w *Scope) Run(ctx context.Context, worker int, r *rand.Rand) {
 }
 
 func (w *Scope) do(ctx context.Context, r *rand.Rand, caller int, o history.Op) history.Op {
-	return w.Sessions[caller].Do(ctx, r, pick(r, w.Cluster.Members(), retried), o)
+	return w.Sessions[caller].Do(ctx, r, pick(r, w.Cluster.Members()), o)
 }
 
 func scopePath(kind, path int) string { return fmt.Sprintf("%s/%d", scopeKinds[kind].prefix, path) }

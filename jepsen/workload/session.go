@@ -102,7 +102,7 @@ func (s *Session) any(ctx context.Context) (*client.Client, error) {
 }
 
 // pick is a node to ask alone, or nil: ask any.
-func pick(r *rand.Rand, members []*arena.Node, retried float64) *arena.Node {
+func pick(r *rand.Rand, members []*arena.Node) *arena.Node {
 	if len(members) == 0 || r.Float64() < retried {
 		return nil
 	}

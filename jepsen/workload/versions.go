@@ -55,7 +55,7 @@ func (w *Versioned) Run(ctx context.Context, worker int, r *rand.Rand) {
 		default:
 			o.Kind, o.Path, o.Must = history.Versions, latest.path, history.OK
 		}
-		o = w.Session.Do(ctx, r, pick(r, w.Cluster.Members(), retried), o)
+		o = w.Session.Do(ctx, r, pick(r, w.Cluster.Members()), o)
 		if o.Kind == history.Put && o.Outcome == history.OK {
 			w.latest.Store(&version{o.Path, o.Version})
 		}
