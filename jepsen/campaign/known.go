@@ -45,6 +45,12 @@ func (m *remedy) start(ctx context.Context, ruin func()) {
 
 // exited looks at the last words of a node that ended by itself.
 func (m *remedy) exited(id string) {
+	m.mu.Lock()
+	begun := m.ctx != nil
+	m.mu.Unlock()
+	if !begun { // a cluster that is being made
+		return
+	}
 	n := m.run.cluster.Node(id)
 	if n == nil {
 		return
@@ -59,7 +65,7 @@ func (m *remedy) exited(id string) {
 func (m *remedy) meet(n *arena.Node, bug knownBug) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.met[n.ID] || m.ctx == nil {
+	if m.met[n.ID] {
 		return
 	}
 	m.met[n.ID] = true
