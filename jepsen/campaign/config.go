@@ -22,12 +22,13 @@ type Config struct {
 
 	Nodes     int
 	LogStore  string
-	Faults    []string // empty: a mix
-	Workloads []string // empty: all
-	Kills     int      // end the run after so many kills of the torture
-	Loopback  bool     // no namespaces, though they could be had
-	Python    string   // an interpreter with the SDK; empty: its workload is left out
-	Mount     nemesis.Mount
+	Faults    []string      // empty: a mix
+	Workloads []string      // empty: all
+	Kills     int           // end the run after so many kills of the torture
+	Loopback  bool          // no namespaces, though they could be had
+	Python    string        // an interpreter with the SDK; empty: its workload is left out
+	Mount     nemesis.Mount // nil: no disks with faults
+	NoDisks   string        // why
 	Progress  io.Writer
 }
 

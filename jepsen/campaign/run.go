@@ -125,9 +125,13 @@ func (r *run) open(ctx context.Context) error {
 	if r.plan.Snapshots {
 		cfg.NodeArgs = []string{"--snapshot-entries", "64", "--trailing-entries", "16", "--snapshot-interval", "200ms"}
 	}
-	if r.c.Mount != nil {
-		r.disks = &nemesis.Disks{Mount: r.c.Mount, Backing: filepath.Join(r.dir, "backing")}
-		cfg.Mount = r.disks.Under
+	if nemesis.Want(r.plan.Faults, nemesis.Storage) { // they cost every write something
+		if r.c.Mount == nil {
+			r.left = append(r.left, "disks: "+r.c.NoDisks)
+		} else {
+			r.disks = &nemesis.Disks{Mount: r.c.Mount, Backing: filepath.Join(r.dir, "backing"), Seed: r.plan.runSeed}
+			cfg.Mount = r.disks.Under
+		}
 	}
 	var err error
 	r.cluster, err = arena.Start(ctx, cfg)

@@ -18,5 +18,6 @@ type Disk interface {
 }
 
 // Mount puts a Disk under the directory dir, which is empty and exists; what it
-// holds is kept in the directory backing.
-type Mount func(ctx context.Context, dir, backing string) (Disk, error)
+// holds is kept in the directory backing. What happens by chance follows from the
+// seed.
+type Mount func(ctx context.Context, dir, backing string, seed uint64) (Disk, error)

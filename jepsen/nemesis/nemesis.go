@@ -75,6 +75,13 @@ func Choose(t *Target, names []string) (chosen []Fault, left []string, err error
 	return chosen, left, nil
 }
 
+// Want reports whether some of the names are of faults of a class.
+func Want(names []string, class string) bool {
+	return slices.ContainsFunc(All(), func(f Fault) bool {
+		return f.Class == class && (slices.Contains(names, f.Name) || slices.Contains(names, class))
+	})
+}
+
 // Names of all faults, after their classes.
 func Names() []string {
 	var classes, names []string

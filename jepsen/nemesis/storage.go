@@ -16,6 +16,7 @@ import (
 type Disks struct {
 	Mount   Mount
 	Backing string // a directory: each node's is one below it
+	Seed    uint64
 
 	mu    sync.Mutex
 	disks map[string]Disk
@@ -27,12 +28,12 @@ func (d *Disks) Under(ctx context.Context, id, dir string) error {
 	if err := os.MkdirAll(backing, 0o700); err != nil {
 		return err
 	}
-	disk, err := d.Mount(ctx, dir, backing)
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	disk, err := d.Mount(ctx, dir, backing, d.Seed+uint64(len(d.disks)))
 	if err != nil {
 		return err
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
 	if d.disks == nil {
 		d.disks = map[string]Disk{}
 	}
