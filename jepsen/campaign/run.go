@@ -239,7 +239,7 @@ func (r *run) check(ctx context.Context) {
 		r.results = append(r.results, check.Result{Name: "roots", Problems: []string{err.Error()}})
 	}
 	r.results = append(r.results, check.All(e, r.dir)...)
-	r.results = append(r.results, check.Logs(r.cluster.LogFiles()))
+	r.results = append(r.results, check.Logs(r.cluster.LogFiles(), r.disks != nil))
 }
 
 func (r *run) close() error {

@@ -211,9 +211,19 @@ func TestLogs(t *testing.T) {
 		if err := os.WriteFile(file, []byte(text+"\n"), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		if r := Logs(map[string]string{"n1": file}); r.OK() != right {
+		if r := Logs(map[string]string{"n1": file}, true); r.OK() != right {
 			t.Errorf("%s: %v", text, r.Problems)
 		}
+	}
+	stop := "panic: hexrd: the store's database reports a failure: look at the disk\n\ngoroutine 1 [running]:\n"
+	for text, right := range map[string]bool{stop: true, stop + "goroutine 2 [running]:\n": false} {
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if r := Logs(map[string]string{"n1": file}, true); r.OK() != right {
+			t.Errorf("with faults of disks: %v", r.Problems)
+		}
+		finds(t, Logs(map[string]string{"n1": file}, false), "panic")
 	}
 }
 

@@ -176,7 +176,7 @@ type span struct{ from, to time.Duration }
 func pauses(class string) span {
 	switch class {
 	case Torture:
-		return span{500 * time.Millisecond, 1500 * time.Millisecond}
+		return span{time.Second, 2500 * time.Millisecond}
 	case Membership, Identity:
 		return span{3 * time.Second, 8 * time.Second}
 	}
