@@ -32,3 +32,26 @@ func reason(o *history.Op) string {
 	stable, _, _ := strings.Cut(o.Reason, ":")
 	return stable
 }
+
+// settledShare of the calls that are made when all nodes are healthy again must be
+// answered.
+const settledShare = 0.95
+
+// Settled looks at the calls after all faults were taken back.
+func Settled(e *Evidence) Result {
+	r := Result{Name: "settled"}
+	decided := 0
+	for i := range e.Ops {
+		if e.Ops[i].Worker != history.LastWorker {
+			continue
+		}
+		r.Checked++
+		if e.Ops[i].Decided() {
+			decided++
+		}
+	}
+	if float64(decided) < settledShare*float64(r.Checked) {
+		r.problem("%d of %d calls to healthy nodes were answered", decided, r.Checked)
+	}
+	return r
+}

@@ -201,6 +201,20 @@ func TestDeniedStaysDenied(t *testing.T) {
 	finds(t, Answers(&s.e), "ended with INTERNAL")
 }
 
+func TestSettled(t *testing.T) {
+	e := &Evidence{}
+	for i := range 100 {
+		o := history.Op{Worker: history.LastWorker, Outcome: history.NotFound}
+		if i < 5 {
+			o.Outcome = history.Unknown
+		}
+		e.Ops = append(e.Ops, o)
+	}
+	clean(t, Settled(e))
+	e.Ops[10].Outcome = history.Refused
+	finds(t, Settled(e), "94 of 100")
+}
+
 func TestLogs(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "log")
 	for text, right := range map[string]bool{

@@ -32,6 +32,9 @@ const (
 	Versions = "versions"
 )
 
+// LastWorker is who reads everything once more, when all is well again.
+const LastWorker = 999
+
 // Op is one call of a client. Times are since the run began.
 type Op struct {
 	ID       int     `json:"id"`

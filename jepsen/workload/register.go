@@ -18,8 +18,6 @@ const (
 	registerAge = 8 * time.Second
 	// retried is the part of calls that go to any node, with retries.
 	retried = 0.4
-	// lastWorker reads everything once more at the end.
-	lastWorker = 999
 )
 
 // Register is agents that get, put, compare and set, delete and undelete the
@@ -92,7 +90,7 @@ func (w *Register) Last(ctx context.Context, r *rand.Rand) {
 	for age := range now + 1 {
 		for key := range registerKeys {
 			members := w.Cluster.Members()
-			o := history.Op{Workload: w.Name(), Worker: lastWorker, Kind: history.Get, Path: fmt.Sprintf("register/%d/%d", age, key)}
+			o := history.Op{Workload: w.Name(), Worker: history.LastWorker, Kind: history.Get, Path: fmt.Sprintf("register/%d/%d", age, key)}
 			w.Session.Do(ctx, r, members[(int(age)+key)%len(members)], o)
 		}
 	}

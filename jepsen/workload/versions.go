@@ -69,7 +69,7 @@ func (w *Versioned) Last(ctx context.Context, r *rand.Rand) {
 		for key := range versionPaths {
 			members := w.Cluster.Members()
 			w.Session.Do(ctx, r, members[key%len(members)], history.Op{
-				Workload: w.Name(), Worker: lastWorker, Kind: history.Versions, Path: fmt.Sprintf("versions/%d/%d", age, key),
+				Workload: w.Name(), Worker: history.LastWorker, Kind: history.Versions, Path: fmt.Sprintf("versions/%d/%d", age, key),
 			})
 		}
 	}
