@@ -7,6 +7,9 @@ EXAMPLES ?= 500
 PYTHON ?= python3
 VENV := $(TOOLS)/venv
 EXTRAS := openai,anthropic,otel,settings,pytest
+TIME ?= 30m
+SEED ?= $(shell date +%s)
+JEPSEN = $(GO) run ./jepsen -seed $(SEED) -python $(VENV)/bin/python
 
 # Versions of the tools that the checks run; they are no dependencies of the module.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -81,6 +84,14 @@ $(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt
 	python3 -m venv $(TOOLS)/schemathesis
 	$(TOOLS)/schemathesis/bin/pip install --quiet --disable-pip-version-check -r cmd/hexrd/testdata/schemathesis.txt
 	touch $@
+
+.PHONY: jepsen
+jepsen: ## Run real nodes under faults, for TIME (30m), from SEED; FLAGS say more
+	$(JEPSEN) -out jepsen-out -time $(TIME) $(FLAGS)
+
+.PHONY: jepsen-short
+jepsen-short: ## Do the same for two or three minutes
+	$(JEPSEN) -out jepsen-out/short -runs 3 -run 20s $(FLAGS)
 
 .PHONY: bench
 bench: ## Run the benchmarks

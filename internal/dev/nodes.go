@@ -42,8 +42,8 @@ func (c *Cluster) describe(m *member) NodeInfo {
 	info := NodeInfo{
 		ID: m.ID, Address: m.Address, DataDir: c.layout.data(m.ID), LogFile: c.layout.log(m.ID), State: m.process.status(),
 	}
-	if m.process.running() {
-		info.PID = m.process.pid()
+	if m.process.Running() {
+		info.PID = m.process.PID()
 	}
 	return info
 }
