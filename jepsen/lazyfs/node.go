@@ -182,7 +182,7 @@ func (n *node) Setattr(ctx context.Context, h fs.FileHandle, in *fuse.SetAttrIn,
 			if open, errno = n.f.open(n.path(), syscall.O_RDWR); errno != 0 {
 				return errno
 			}
-			defer open.Release(ctx)
+			defer func() { _ = open.Release(ctx) }()
 		}
 		if errno := open.resize(int64(size)); errno != 0 {
 			return errno
