@@ -80,7 +80,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 
 // load opens a directory and what is kept in memory of it, and makes it the
 // store's. The caller holds apply and mu, or is alone.
-func (s *Store) load(name string) error {
+func (s *Store) load(name string) (err error) {
+	defer func() { err = damaged(err) }()
 	db, err := openPebble(filepath.Join(s.cfg.Dir, name), s.log, s.noteError)
 	if err != nil {
 		return err
