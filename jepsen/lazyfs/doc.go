@@ -25,7 +25,7 @@
 //
 // A torn power cut keeps some of the rest besides: of each file a prefix of what
 // was written, cut within a write, or any of its sectors (512 or 4096 bytes), the
-// later ones without the earlier ones too; and of the names a prefix of the
+// later ones without the earlier ones too, perhaps with the size of before; and of the names a prefix of the
 // changes, in their order, as a journal of metadata does.
 //
 // What a program changes through a writable shared mapping is seen when the

@@ -14,6 +14,9 @@ func (c *content) forget(tear *rand.Rand) (lost int64, err error) {
 	}
 	defer c.close()
 	kept := torn(c.changes, tear)
+	if tear != nil && tear.IntN(4) == 0 {
+		kept = within(kept, c.size)
+	}
 	lost = c.waiting
 	if err := c.file.Truncate(c.size); err != nil {
 		return 0, err
@@ -66,6 +69,18 @@ func torn(changes []change, r *rand.Rand) []change {
 		}
 	}
 	return kept
+}
+
+// within is what is left of changes where the file's new size is lost: it is
+// written apart from the content.
+func within(changes []change, size int64) []change {
+	var out []change
+	for _, ch := range changes {
+		if n := size - ch.off; !ch.cut && n > 0 {
+			out = append(out, change{off: ch.off, data: ch.data[:min(n, int64(len(ch.data)))]})
+		}
+	}
+	return out
 }
 
 // pieces are a change's sectors.
