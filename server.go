@@ -18,6 +18,7 @@ import (
 	"github.com/hexrdev/hexrd/api"
 	"github.com/hexrdev/hexrd/cluster"
 	"github.com/hexrdev/hexrd/identity"
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/node"
 	"github.com/hexrdev/hexrd/seal"
@@ -119,7 +120,7 @@ func (s *Server) open(ctx context.Context) error {
 
 // makeDataDir makes the directory this user's alone, also one that was there.
 func (s *Server) makeDataDir() error {
-	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+	if err := durable.MakeDir(s.cfg.DataDir); err != nil {
 		return err
 	}
 	info, err := os.Stat(s.cfg.DataDir)

@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -14,6 +13,7 @@ import (
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -61,7 +61,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := durable.MakeDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{cfg: c, codec: newCodec(c.Keys), log: c.Logger, closed: make(chan struct{}), broken: broken{done: make(chan struct{})}}

@@ -14,8 +14,12 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/segment"
 	"go.etcd.io/bbolt"
+
+	"github.com/hexrdev/hexrd/internal/durable"
 )
 
 const (
@@ -57,7 +61,7 @@ func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 		return sturdyLog{s, file, &atomic.Bool{}}, kind, nil
 	case LogStoreWAL:
 		path := filepath.Join(dir, raftDir, "wal")
-		if err := os.MkdirAll(path, 0o700); err != nil {
+		if err := durable.MakeDir(path); err != nil {
 			return nil, "", fmt.Errorf("open raft log: %w", err)
 		}
 		s, err := openWAL(path, log)
@@ -97,7 +101,8 @@ func openWAL(path string, log *slog.Logger) (l walLog, err error) {
 	}
 	meta := &metadb.BoltMetaDB{}
 	err = whole(path, func() error {
-		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta))
+		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta),
+			wal.WithSegmentFiler(walSegments{segment.NewFiler(path, walfs.New())}))
 		l = walLog{s, meta}
 		return err
 	})
@@ -111,13 +116,47 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 	if err := walkBolt(path); err != nil {
 		return nil, err
 	}
-	return raftboltdb.New(raftboltdb.Options{
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		err = makeBolt(path)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return raftboltdb.New(boltOptions(path))
+}
+
+func boltOptions(path string) raftboltdb.Options {
+	return raftboltdb.Options{
 		Path: path,
 		BoltOptions: &bbolt.Options{
 			Timeout: boltTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true,
 		},
 		MsgpackUseNewTimeFormat: true,
-	})
+	}
+}
+
+// makeBolt makes an empty database. A power cut leaves none, or a whole one: half
+// of one is damage to bbolt.
+func makeBolt(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	s, err := raftboltdb.New(boltOptions(f.Name()))
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, os.ErrExist) { // another process's is never replaced
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // logKind reads which store the directory has, or fixes it.
@@ -135,7 +174,7 @@ func logKind(dir, want string) (string, error) {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
 	or(&want, LogStoreBolt)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	if err := durable.MakeDir(filepath.Dir(file)); err != nil {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
 	if err := writeFile(file, []byte(want+"\n")); err != nil {
@@ -157,13 +196,5 @@ func writeFile(name string, data []byte) error {
 	if err := os.Rename(name+".new", name); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(filepath.Dir(name))
 }

@@ -19,6 +19,8 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/secretdata"
 	"github.com/tink-crypto/tink-go/v2/tink"
+
+	"github.com/hexrdev/hexrd/internal/durable"
 )
 
 const (
@@ -43,7 +45,7 @@ func CreateFileWrapper(path string) (*FileWrapper, error) {
 		return nil, err
 	}
 	_, err = fmt.Fprintf(f, "%s%s\n", wrapperPrefix, base64.StdEncoding.EncodeToString(key))
-	if err := errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path))); err != nil {
+	if err := errors.Join(err, f.Sync(), f.Close(), durable.SyncDir(filepath.Dir(path))); err != nil {
 		return nil, errors.Join(err, os.Remove(path))
 	}
 	return newFileWrapper(key)
