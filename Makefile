@@ -78,8 +78,8 @@ $(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt
 	$(TOOLS)/schemathesis/bin/pip install --quiet --disable-pip-version-check -r cmd/hexrd/testdata/schemathesis.txt
 	touch $@
 
-.PHONY: bench
-bench: ## Run the benchmarks
+.PHONY: bench-go
+bench-go: ## Run the benchmarks of packages
 	$(GO) test -run '^$$' -bench . ./...
 
 .PHONY: proto

@@ -41,6 +41,7 @@ type Node struct {
 	gather    *gather
 	batcher   *batcher
 
+	stores atomic.Uint64 // writes to the log
 	raft   atomic.Pointer[instance]
 	reopen chan *raft.SnapshotMeta
 	leader notifier
@@ -177,7 +178,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, n.log); err != nil {
 		return err
 	}
-	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.halt}
+	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail, &n.stores}, n.cfg.Keys, n.halt}
 	if n.snapshots, err = openSnapshots(filepath.Join(n.cfg.Dir, snapshotsDir), n.cfg); err != nil {
 		return err
 	}

@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -41,6 +42,7 @@ type snapshots struct {
 	exportKeys  func() ([]byte, error)
 	damaged     func() // hears that the newest one can't be sent
 	log         *slog.Logger
+	made        atomic.Uint64
 
 	mu    sync.Mutex
 	refs  map[string]int
@@ -304,6 +306,7 @@ func (k *sink) Close() error {
 	if err := k.finish(); err != nil {
 		return errors.Join(fmt.Errorf("write snapshot: %w", err), os.RemoveAll(k.dir))
 	}
+	k.s.made.Add(1)
 	k.s.reap()
 	return nil
 }
