@@ -78,6 +78,15 @@ $(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt
 	$(TOOLS)/schemathesis/bin/pip install --quiet --disable-pip-version-check -r cmd/hexrd/testdata/schemathesis.txt
 	touch $@
 
+COMMIT = $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- '*.go' go.mod || echo +)
+OUT ?= $(TOOLS)/bench.json
+LARGE := $(if $(FULL),--secrets 1000000 --rows 10000000)
+LOG_STORE ?= bolt
+
+.PHONY: bench
+bench: build ## Measure the standard table into docs/performance.md and OUT (FULL=1: the large store, LOG_STORE)
+	$(TOOLS)/hexrd bench standard $(LARGE) --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(OUT)
+
 .PHONY: bench-go
 bench-go: ## Run the benchmarks of packages
 	$(GO) test -run '^$$' -bench . ./...
