@@ -93,8 +93,17 @@ jepsen: ## Run real nodes under faults, for TIME (30m), from SEED; FLAGS say mor
 jepsen-short: ## Do the same for two or three minutes
 	$(JEPSEN) -out jepsen-out/short -runs 3 -run 20s $(FLAGS)
 
+COMMIT = $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- '*.go' go.mod || echo +)
+OUT ?= $(TOOLS)/bench.json
+LARGE := $(if $(FULL),--secrets 1000000 --rows 10000000)
+LOG_STORE ?= bolt
+
 .PHONY: bench
-bench: ## Run the benchmarks
+bench: build ## Measure the standard table into docs/performance.md and OUT (FULL=1: the large store, LOG_STORE)
+	$(TOOLS)/hexrd bench standard $(LARGE) --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(OUT)
+
+.PHONY: bench-go
+bench-go: ## Run the benchmarks of packages
 	$(GO) test -run '^$$' -bench . ./...
 
 .PHONY: proto

@@ -13,6 +13,11 @@ func (s *Server) registerMetrics() {
 			Namespace: "hexrd", Name: name, Help: help,
 		}, value))
 	}
+	counter := func(name, help string, value func() uint64) {
+		s.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{
+			Namespace: "hexrd", Name: name, Help: help,
+		}, func() float64 { return float64(value()) }))
+	}
 	gauge("raft_leader", "1 if this node leads.", func() float64 { return bit(s.leads()) })
 	gauge("raft_has_leader", "1 if this node knows a leader.", func() float64 {
 		leader, _ := s.node.Leader()
@@ -29,6 +34,8 @@ func (s *Server) registerMetrics() {
 	})
 	gauge("audit_rows", "Rows in the audit tree.", func() float64 { return float64(s.node.Store().AuditSize()) })
 	gauge("rotations_overdue", "Secrets whose rotation is overdue.", func() float64 { return float64(s.node.Store().Overdue()) })
+	counter("raft_log_syncs_total", "Syncs of the raft log's disk.", func() uint64 { return s.node.Counts().LogSyncs })
+	counter("snapshots_total", "Snapshots made or received.", func() uint64 { return s.node.Counts().Snapshots })
 	gauge("members", "Servers in the raft configuration.", func() float64 {
 		return float64(len(s.node.Store().Configuration().GetServers()))
 	})

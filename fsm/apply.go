@@ -10,7 +10,7 @@ import (
 // Validate is the leader's check, with Apply's own decoder, that an access may
 // enter the log; ErrInvalidAccess says why not.
 func (s *Store) Validate(a *fsmpb.Access) error {
-	if hasUnknown(a.ProtoReflect()) {
+	if accessHasUnknown(a) {
 		return refuse("it has fields that this node does not know")
 	}
 	return validateAccess(a, s.view.Load().trustDomain)

@@ -11,7 +11,10 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-const recentRoots = 512
+const (
+	recentRoots = 512
+	usualRow    = 320 // bytes of an encoded row
+)
 
 // chain is the audit tree's moving part: its compact range, the tiles at its
 // right edge that are not full, and the roots of the last entries. Full tiles
@@ -48,11 +51,14 @@ func (c *chain) append(w *writer, index uint64, rows []audit.Row) error {
 		return nil
 	}
 	block := &fsmpb.RowBlock{First: rows[0].Index, Rows: make([][]byte, 0, len(rows))}
+	all := make([]byte, 0, len(rows)*usualRow)
 	for i := range rows {
-		encoded, err := audit.AppendRow(nil, &rows[i])
-		if err != nil {
+		from := len(all)
+		var err error
+		if all, err = audit.AppendRow(all, &rows[i]); err != nil {
 			return err
 		}
+		encoded := all[from:len(all):len(all)]
 		block.Rows = append(block.Rows, encoded)
 		if err := c.tree.Append(audit.LeafHash(encoded), func(level uint, index uint64, hash []byte) {
 			c.store(w, level, index, hash)
@@ -165,7 +171,7 @@ func rebuildChain(r reader, size uint64, compactRange [][]byte) (*chain, error) 
 		if err != nil {
 			return nil, err
 		}
-		c.posts.pend(r.codec.keys, &row)
+		c.posts.pend(r.codec.keys.Opaque, &row)
 	}
 	root, err := audit.RootAt(size, tiles{c, r})
 	if err != nil {

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"fmt"
+	"slices"
 	"unicode/utf8"
 
 	"google.golang.org/protobuf/proto"
@@ -30,7 +31,7 @@ func decodeEntry(data []byte, clusterID [16]byte) (*fsmpb.Entry, error) {
 	if err := proto.Unmarshal(data, &e); err != nil {
 		return nil, fmt.Errorf("%w: entry does not decode", ErrCorrupt)
 	}
-	if e.GetFormat() != entryFormat || hasUnknown(e.ProtoReflect()) {
+	if e.GetFormat() != entryFormat || entryHasUnknown(&e) {
 		return nil, fmt.Errorf("entry: %w", ErrUnknownFormat)
 	}
 	if string(e.GetClusterId()) != string(clusterID[:]) {
@@ -59,6 +60,31 @@ func EntryMarks(data []byte) []*fsmpb.Mark {
 		return nil
 	}
 	return e.GetMarks()
+}
+
+// entryHasUnknown is hasUnknown for a whole entry.
+func entryHasUnknown(e *fsmpb.Entry) bool {
+	if len(e.ProtoReflect().GetUnknown()) > 0 || e.Check != nil && hasUnknown(e.Check.ProtoReflect()) {
+		return true
+	}
+	for _, m := range e.GetMarks() {
+		if hasUnknown(m.ProtoReflect()) {
+			return true
+		}
+	}
+	return slices.ContainsFunc(e.GetAccesses(), accessHasUnknown)
+}
+
+// accessHasUnknown is hasUnknown, at once for what comes most: a get and a put hold
+// no messages.
+func accessHasUnknown(a *fsmpb.Access) bool {
+	switch op := a.GetOp().(type) {
+	case *fsmpb.Access_Get:
+		return len(a.ProtoReflect().GetUnknown())+len(op.Get.ProtoReflect().GetUnknown()) > 0
+	case *fsmpb.Access_Put:
+		return len(a.ProtoReflect().GetUnknown())+len(op.Put.ProtoReflect().GetUnknown()) > 0
+	}
+	return hasUnknown(a.ProtoReflect())
 }
 
 // hasUnknown reports fields that this version does not know, at any depth.

@@ -22,7 +22,7 @@ func keyAdd(kind fsmpb.Key_Kind, id uint32) *fsmpb.Access {
 	return &fsmpb.Access{Op: &fsmpb.Access_KeyAdd{KeyAdd: &fsmpb.KeyAdd{Kind: kind, KeyId: id}}}
 }
 
-func durable(kind fsmpb.Key_Kind, id uint32, fingerprint []byte) *fsmpb.Access {
+func keyDurable(kind fsmpb.Key_Kind, id uint32, fingerprint []byte) *fsmpb.Access {
 	report := &fsmpb.KeyReport{Kind: kind, KeyId: id, Fingerprint: fingerprint}
 	return &fsmpb.Access{Op: &fsmpb.Access_KeyDurable{KeyDurable: &fsmpb.KeyDurable{Keys: []*fsmpb.KeyReport{report}}}}
 }
@@ -85,18 +85,18 @@ func TestKeySteps(t *testing.T) {
 	b.one(operID, keyAdd(storage, 7), ok)  // of a kind
 	b.one(nodeID, release(value, 7), none) // nobody has made it
 	b.one(nodeID, activate(value, 7), clash)
-	b.one(nodeID, durable(value, 7, printA), ok)
-	b.one(nodeNamed("n2"), durable(value, 7, printB), clash) // n2 made another one
+	b.one(nodeID, keyDurable(value, 7, printA), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, 7, printB), clash) // n2 made another one
 	b.one(nodeID, activate(value, 7), clash)                 // n2 lacks it
 	b.one(nodeNamed("n2"), release(value, 7), ok)
-	b.one(nodeNamed("n2"), durable(value, 7, printA), ok)
-	b.one(nodeNamed("n2"), durable(value, 9, printA), none)
+	b.one(nodeNamed("n2"), keyDurable(value, 7, printA), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, 9, printA), none)
 	if s := b.state(value, 7); s != fsmpb.Key_STATE_PENDING {
 		t.Fatalf("held by all, and %v before its activation", s)
 	}
 	b.join("n3")
 	b.one(nodeID, activate(value, 7), clash) // a new member counts
-	b.one(nodeNamed("n3"), durable(value, 7, printA), ok)
+	b.one(nodeNamed("n3"), keyDurable(value, 7, printA), ok)
 	b.one(nodeID, activate(value, 7), ok)
 	b.one(nodeID, activate(value, 7), clash)
 	if b.state(value, 7) != fsmpb.Key_STATE_ACTIVE || b.state(value, first) != fsmpb.Key_STATE_RETIRED {
@@ -107,8 +107,8 @@ func TestKeySteps(t *testing.T) {
 		a      *fsmpb.Access
 	}{
 		{mainID, keyAdd(value, 9)}, {provID, keyAdd(value, 9)}, {audID, keyAdd(value, 9)}, {nodeID, keyAdd(value, 9)},
-		{operID, durable(value, 7, printA)}, {operID, activate(storage, 7)}, {operID, release(value, 7)},
-		{nodeNamed("n9"), release(value, 7)}, {nodeNamed("n9"), durable(value, 7, printA)},
+		{operID, keyDurable(value, 7, printA)}, {operID, activate(storage, 7)}, {operID, release(value, 7)},
+		{nodeNamed("n9"), release(value, 7)}, {nodeNamed("n9"), keyDurable(value, 7, printA)},
 		{mainID, &fsmpb.Access{Op: &fsmpb.Access_KeysGet{KeysGet: &fsmpb.KeysGet{}}}},
 		{operID, keyUse(7, true)},
 	} {
@@ -137,7 +137,7 @@ func TestRemovedNodesGetNoKey(t *testing.T) {
 	b := keyCluster(t)
 	b.join("n3")
 	b.one(operID, keyAdd(value, 7), ok)
-	b.one(nodeNamed("n3"), durable(value, 7, printA), ok) // n3 made it
+	b.one(nodeNamed("n3"), keyDurable(value, 7, printA), ok) // n3 made it
 	b.remove("n3")
 	if s := b.state(value, 7); s != fsmpb.Key_STATE_ABANDONED {
 		t.Fatalf("a pending key that a removed node knows is %v", s)
@@ -146,14 +146,14 @@ func TestRemovedNodesGetNoKey(t *testing.T) {
 	if pending.GetState() != fsmpb.Key_STATE_PENDING || pending.GetId() == 7 || len(pending.GetHolders()) != 0 {
 		t.Fatalf("the rotation goes on with %v", pending)
 	}
-	b.one(nodeNamed("n2"), durable(value, pending.GetId(), printB), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, pending.GetId(), printB), ok)
 	for _, a := range []*fsmpb.Access{
-		release(value, pending.GetId()), durable(value, pending.GetId(), printB), release(fsmpb.Key_KIND_UNSPECIFIED, 0),
+		release(value, pending.GetId()), keyDurable(value, pending.GetId(), printB), release(fsmpb.Key_KIND_UNSPECIFIED, 0),
 	} {
 		b.one(nodeNamed("n3"), a, no)
 	}
-	b.one(nodeNamed("n2"), durable(value, 7, printA), none)
-	b.one(nodeID, durable(value, pending.GetId(), printB), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, 7, printA), none)
+	b.one(nodeID, keyDurable(value, pending.GetId(), printB), ok)
 	b.one(nodeID, activate(value, pending.GetId()), ok)
 }
 
@@ -165,7 +165,7 @@ func TestStorageKeysRetire(t *testing.T) {
 	b.one(nodeID, keyUse(first, false), clash) // it seals
 	b.one(operID, keyAdd(storage, 7), ok)
 	for _, n := range []string{"n1", "n2"} {
-		b.one(nodeNamed(n), durable(storage, 7, printA), ok)
+		b.one(nodeNamed(n), keyDurable(storage, 7, printA), ok)
 	}
 	b.one(nodeID, activate(storage, 7), ok)
 	want := func(s fsmpb.Key_State) {

@@ -99,15 +99,11 @@ func (q RowQuery) bounds(b *blocks, size uint64) (from, to uint64, err error) {
 // candidates calls fn with the indexes that may be selected, ascending, until
 // it returns false.
 func (s *Store) candidates(ctx context.Context, r reader, q RowQuery, from, to uint64, fn func(uint64) (bool, error)) error {
-	key := ""
 	switch {
 	case q.Path != "":
-		key = pathPosting(s.codec.keys, q.Path)
+		return s.posted(ctx, r, pathPosting(s.codec.keys.Opaque, q.Path), from, to, fn)
 	case q.Caller != "":
-		key = callerPosting(s.codec.keys, q.Caller)
-	}
-	if key != "" {
-		return s.posted(ctx, r, key, from, to, fn)
+		return s.posted(ctx, r, callerPosting(s.codec.keys.Opaque, q.Caller), from, to, fn)
 	}
 	for i := from; i < to; i++ {
 		if i%bucketRows == 0 && ctx.Err() != nil {
@@ -122,7 +118,7 @@ func (s *Store) candidates(ctx context.Context, r reader, q RowQuery, from, to u
 
 // posted walks the postings of a key: the full buckets from the store, the one
 // that fills from memory.
-func (s *Store) posted(ctx context.Context, r reader, key string, from, to uint64, fn func(uint64) (bool, error)) error {
+func (s *Store) posted(ctx context.Context, r reader, key [32]byte, from, to uint64, fn func(uint64) (bool, error)) error {
 	s.chain.mu.RLock()
 	filling := s.chain.tree.Size() / bucketRows
 	tail := slices.Clone(s.chain.posts.pending[key])
@@ -133,7 +129,7 @@ func (s *Store) posted(ctx context.Context, r reader, key string, from, to uint6
 		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
 	}
 	defer func() { _ = it.Close() }()
-	prefix := string(fullKey(tablePosting, []byte(key)))
+	prefix := string(fullKey(tablePosting, key[:]))
 	for ok := it.SeekGE(fullKey(tablePosting, postingKey(key, from/bucketRows))); ok; ok = it.Next() {
 		if len(it.Key()) != len(prefix)+8 || string(it.Key()[:len(prefix)]) != prefix || ctx.Err() != nil {
 			break

@@ -9,10 +9,16 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
+// Domains of keys that one access alone needs.
+const (
+	domainRequest = "request"
+	domainExpiry  = "expiry"
+)
+
 var deterministic = proto.MarshalOptions{Deterministic: true}
 
 func (x *access) requestKey() []byte {
-	return x.t.opaque("request", x.caller.ID, string(x.a.GetRequestId()))
+	return x.t.opaque(domainRequest, x.caller.ID, string(x.a.GetRequestId()))
 }
 
 // remembered looks for an earlier mutation with this caller and request id. The
@@ -57,5 +63,5 @@ func (x *access) expire(at int64, e *fsmpb.Expiry) {
 
 func (x *access) expiryKey(at int64, e *fsmpb.Expiry) []byte {
 	key := binary.BigEndian.AppendUint64(nil, uint64(at))
-	return append(key, x.t.opaque("expiry", string(e.GetKey()), e.GetKind().String())[:8]...)
+	return append(key, x.t.opaque(domainExpiry, string(e.GetKey()), e.GetKind().String())[:8]...)
 }

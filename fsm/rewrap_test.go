@@ -84,7 +84,7 @@ func TestRewrap(t *testing.T) {
 	late := b.putSealed("late", "value")
 	b.one(operID, keyAdd(value, 7), ok)
 	for _, n := range []string{"n1", "n2"} {
-		b.one(nodeNamed(n), durable(value, 7, printA), ok)
+		b.one(nodeNamed(n), keyDurable(value, 7, printA), ok)
 	}
 	b.one(nodeID, rewrapAccess(&fsmpb.KeyRewrap{KeyId: 7, Items: []*fsmpb.Rewrap{{
 		Record: printA, Version: 1, Digest: printA, Wrapped: []byte("x"),

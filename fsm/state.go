@@ -26,6 +26,9 @@ type state struct {
 	keys          *fsmpb.Keys
 	uses          []*fsmpb.KeyUses
 
+	// limits are the effective ones of limitsOf: worked out once for each change.
+	limits, limitsOf *fsmpb.Settings
+
 	dirtySettings, dirtyMembers, dirtyTokens, dirtyBlocked, dirtyKeys bool
 }
 
@@ -36,8 +39,14 @@ func newState(clusterID [16]byte) *state {
 	}
 }
 
-// effective is the settings with defaults for what is not set.
-func (st *state) effective() *fsmpb.Settings { return Effective(st.settings) }
+// effective is the settings with defaults for what is not set. It must not be
+// changed.
+func (st *state) effective() *fsmpb.Settings {
+	if st.limitsOf != st.settings {
+		st.limits, st.limitsOf = Effective(st.settings), st.settings
+	}
+	return st.limits
+}
 
 // mark raises the mark of a member. Proposals of one node may overtake another:
 // a mark never goes back.

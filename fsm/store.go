@@ -10,7 +10,6 @@ import (
 	"sync/atomic"
 
 	"github.com/cockroachdb/pebble/v2"
-	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 	"github.com/hexrdev/hexrd/internal/durable"
@@ -38,7 +37,7 @@ type Store struct {
 
 	apply  sync.Mutex // orders what changes the state
 	st     *state
-	cache  *rowCache
+	cache  caches
 	failed error
 	reseal resealing // of db
 
@@ -95,7 +94,7 @@ func (s *Store) load(name string) (err error) {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	cache, err := lru.New[string, []byte](cachedRows)
+	cache, err := newCaches()
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}

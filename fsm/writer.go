@@ -21,18 +21,29 @@ const (
 // do not exist. Only Apply uses it.
 type rowCache = lru.Cache[string, []byte]
 
+// caches outlive a transaction.
+type caches struct {
+	rows    *rowCache
+	opaques *opaqueCache
+}
+
+func newCaches() (caches, error) {
+	rows, err := lru.New[string, []byte](cachedRows)
+	return caches{rows, newOpaqueCache()}, err
+}
+
 // writer is the transaction of one entry: what it writes lies in memory until
 // commit, and is read from there.
 type writer struct {
 	reader
 	keys    *seal.Keyring
-	cache   *rowCache
+	cache   caches
 	pending map[string][]byte // nil: deleted
 	order   []string          // of the first write of each key
 	first   error
 }
 
-func newWriter(r reader, keys *seal.Keyring, cache *rowCache) *writer {
+func newWriter(r reader, keys *seal.Keyring, cache caches) *writer {
 	return &writer{reader: r, keys: keys, cache: cache, pending: map[string][]byte{}}
 }
 
@@ -44,8 +55,17 @@ func (w *writer) fail(err error) {
 
 func (w *writer) err() error { return w.first }
 
+// opaqueKey is opaque as an array.
+func (w *writer) opaqueKey(domain string, parts ...string) [32]byte {
+	return w.cache.opaques.get(w.keys, domain, parts...)
+}
+
 func (w *writer) opaque(domain string, parts ...string) []byte {
-	key := w.keys.Opaque(domain, parts...)
+	if domain == domainRequest || domain == domainExpiry { // no other access needs it
+		key := w.keys.Opaque(domain, parts...)
+		return key[:]
+	}
+	key := w.opaqueKey(domain, parts...)
 	return key[:]
 }
 
@@ -66,7 +86,7 @@ func (w *writer) get(t table, key []byte, m proto.Message) bool {
 }
 
 func (w *writer) committed(full []byte) []byte {
-	if row, ok := w.cache.Get(string(full)); ok {
+	if row, ok := w.cache.rows.Get(string(full)); ok {
 		return row
 	}
 	row, err := w.raw(full)
@@ -75,7 +95,7 @@ func (w *writer) committed(full []byte) []byte {
 		return nil
 	}
 	if len(row) <= cachedSize {
-		w.cache.Add(string(full), row)
+		w.cache.rows.Add(string(full), row)
 	}
 	return row
 }
@@ -139,9 +159,9 @@ func (w *writer) commit(db *pebble.DB) error {
 	}
 	for _, k := range w.order {
 		if row := w.pending[k]; len(row) <= cachedSize && cacheable(k) {
-			w.cache.Add(k, row)
+			w.cache.rows.Add(k, row)
 		} else {
-			w.cache.Remove(k)
+			w.cache.rows.Remove(k)
 		}
 	}
 	return nil

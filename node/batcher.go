@@ -10,8 +10,11 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// forwards is how many proposals may be under way to the leader at once.
-const forwards = 4
+// Proposals under way to the leader: so many go at once, so many at most.
+const (
+	forwardsFree = 2
+	forwardsMost = 4
+)
 
 // batcher merges what waits on a follower into proposals for the leader. There
 // is no timer: what waits while the others are under way is the next proposal,
@@ -19,46 +22,38 @@ const forwards = 4
 type batcher struct {
 	n     *Node
 	queue *fairQueue
-	slots chan struct{}
+	turns *turns
 }
 
 func newBatcher(n *Node) *batcher {
-	return &batcher{n, newFairQueue(n.cfg.Limits.Queue), make(chan struct{}, forwards)}
+	queue := newFairQueue(n.cfg.Limits.Queue)
+	return &batcher{n, queue, newTurns(queue, forwardsFree, forwardsMost)}
 }
 
 func (b *batcher) run(ctx context.Context) {
-	for {
-		select {
-		case b.slots <- struct{}{}:
-		case <-ctx.Done():
-			return
+	for b.turns.wait(ctx) {
+		batch := b.n.collect(b.queue)
+		if len(batch) == 0 {
+			continue
 		}
-		batch := b.n.collect(ctx, b.queue)
-		if batch == nil {
-			return
-		}
+		size := sizeOf(batch)
+		b.turns.begin(size)
 		b.n.own(func(ctx context.Context) {
-			defer func() { <-b.slots }()
+			defer b.turns.end(size)
 			b.forward(ctx, batch)
 		})
 	}
 }
 
-// collect waits for an item, and takes with it what else waits, within the
-// bounds of one entry. Items whose callers gave up are dropped: they were not
-// proposed. nil: ctx ended.
-func (n *Node) collect(ctx context.Context, queue *fairQueue) []*item {
+// collect takes what waits, within the bounds of one entry. Items whose callers
+// gave up are dropped: they were not proposed.
+func (n *Node) collect(queue *fairQueue) []*item {
 	var batch []*item
 	count, bytes := 0, 0
 	for {
 		it := queue.take()
-		switch {
-		case it == nil && len(batch) > 0:
+		if it == nil {
 			return batch
-		case it == nil:
-			if it = queue.wait(ctx); it == nil {
-				return nil
-			}
 		}
 		if it.ctx.Err() != nil {
 			it.done <- decided{err: fmt.Errorf("%w: %w", ErrNoLeader, it.ctx.Err())}

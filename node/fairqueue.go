@@ -1,9 +1,6 @@
 package node
 
-import (
-	"context"
-	"sync"
-)
+import "sync"
 
 // fairQueue holds what waits to be proposed. Each caller has a line of its own, and
 // they take turns: who has little waiting does not stand behind who has much. Safe
@@ -14,7 +11,9 @@ type fairQueue struct {
 	mu    sync.Mutex
 	lines map[string][]*item
 	turns []string // callers with a line, whose turn it is first
-	size  int
+	size  int      // items
+	count int      // their accesses
+	need  int      // of which wake tells
 	wake  chan struct{}
 }
 
@@ -30,15 +29,28 @@ func (q *fairQueue) push(caller string, it *item) bool {
 		return false
 	}
 	q.size++
+	q.count += len(it.accesses)
 	if len(q.lines[caller]) == 0 {
 		q.turns = append(q.turns, caller)
 	}
 	q.lines[caller] = append(q.lines[caller], it)
+	if q.count < q.need {
+		return true
+	}
 	select {
 	case q.wake <- struct{}{}:
 	default:
 	}
 	return true
+}
+
+// holds reports whether so many accesses wait; if not, wake gets a value once they
+// do. One goroutine asks.
+func (q *fairQueue) holds(need int) bool {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	q.need = need
+	return q.count >= need
 }
 
 // take returns the next item; nil: none waits.
@@ -54,6 +66,7 @@ func (q *fairQueue) take() *item {
 	it := line[0]
 	line[0] = nil
 	q.size--
+	q.count -= len(it.accesses)
 	if len(line) > 1 {
 		q.lines[caller] = line[1:]
 		q.turns = append(q.turns, caller)
@@ -61,18 +74,4 @@ func (q *fairQueue) take() *item {
 		delete(q.lines, caller)
 	}
 	return it
-}
-
-// wait returns the next item as soon as there is one; nil: ctx ended.
-func (q *fairQueue) wait(ctx context.Context) *item {
-	for {
-		if it := q.take(); it != nil {
-			return it
-		}
-		select {
-		case <-q.wake:
-		case <-ctx.Done():
-			return nil
-		}
-	}
 }

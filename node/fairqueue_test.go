@@ -1,7 +1,6 @@
 package node
 
 import (
-	"context"
 	"fmt"
 	"strings"
 	"testing"
@@ -34,15 +33,7 @@ func TestFairQueue(t *testing.T) {
 	if want := "flood0 a0 b0 flood1 a1 flood2 flood3"; strings.Join(got, " ") != want {
 		t.Fatalf("%v, want %s", got, want)
 	}
-	ctx, cancel := context.WithCancel(t.Context())
-	waiting := make(chan *item)
-	go func() { waiting <- q.wait(ctx) }()
-	push("late", 0)
-	if it := <-waiting; names[it] != "late0" {
-		t.Fatalf("waited for %q", names[it])
-	}
-	cancel()
-	if q.wait(ctx) != nil || len(q.lines) != 0 || q.size != 0 {
+	if q.take() != nil || len(q.lines) != 0 || q.size != 0 || q.count != 0 {
 		t.Fatal("the queue is not empty")
 	}
 }

@@ -14,18 +14,19 @@ import (
 )
 
 const (
-	// entriesInFlight is how many entries the leader has under way. While they are
-	// stored, the proposals of all nodes gather and become the next one.
-	entriesInFlight = 2
-	enqueueTimeout  = 2 * time.Second
-	entryFormat     = 1
+	// Entries that the leader has under way: one goes at once, and a second while it is
+	// stored where as much waits. Meanwhile the proposals of all nodes gather.
+	entriesFree    = 1
+	entriesMost    = 2
+	enqueueTimeout = 2 * time.Second
+	entryFormat    = 1
 )
 
 // gather is the leader's half: it merges the accesses of all nodes into entries.
 type gather struct {
 	n     *Node
 	queue *fairQueue
-	slots chan struct{}
+	turns *turns
 	marks marks
 	// handing: leadership is being handed on.
 	handing atomic.Bool
@@ -37,46 +38,40 @@ type gather struct {
 }
 
 func newGather(n *Node) *gather {
-	return &gather{n: n, queue: newFairQueue(n.cfg.Limits.Queue), slots: make(chan struct{}, entriesInFlight)}
+	queue := newFairQueue(n.cfg.Limits.Queue)
+	return &gather{n: n, queue: queue, turns: newTurns(queue, entriesFree, entriesMost)}
 }
 
 func (g *gather) run(ctx context.Context) {
-	for {
-		select {
-		case g.slots <- struct{}{}:
-		case <-ctx.Done():
-			return
+	for g.turns.wait(ctx) {
+		if batch := g.n.collect(g.queue); len(batch) > 0 {
+			g.apply(batch)
 		}
-		batch := g.n.collect(ctx, g.queue)
-		if batch == nil {
-			return
-		}
-		g.apply(batch)
 	}
 }
 
 // apply validates, stamps and appends one entry, and leaves the waiting to a
-// goroutine that gives the slot back.
+// goroutine that lets the next one go.
 func (g *gather) apply(batch []*item) {
 	if err := errors.Join(g.catchUp(), g.checkClock()); err != nil {
-		<-g.slots
 		g.answer(batch, nil, nil, decided{err: err})
 		return
 	}
 	entry, refused := g.entry(batch)
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(entry)
 	if err != nil || len(entry.GetAccesses()) == 0 {
-		<-g.slots
 		g.answer(batch, refused, nil, decided{err: err})
 		return
 	}
+	size := sizeOf(batch)
+	g.turns.begin(size)
 	g.n.machine.inFlight.Add(1)
 	sent := time.Now()
 	f := g.n.raft.Load().Apply(data, enqueueTimeout)
 	g.n.own(func(context.Context) {
 		defer g.n.machine.inFlight.Add(-1)
 		d := g.outcome(f, len(entry.GetAccesses()))
-		<-g.slots
+		g.turns.end(size)
 		d.sent, d.time = sent, entry.GetTime()
 		g.answer(batch, refused, d.results, d)
 	})

@@ -41,6 +41,7 @@ type Node struct {
 	gather    *gather
 	batcher   *batcher
 
+	stores atomic.Uint64 // writes to the log
 	raft   atomic.Pointer[instance]
 	reopen chan *raft.SnapshotMeta
 	leader notifier
@@ -182,7 +183,7 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 		return err
 	}
 	n.raw = tailed
-	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail}, n.cfg.Keys, n.halt}
+	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail, &n.stores}, n.cfg.Keys, n.halt}
 	if n.snapshots, err = openSnapshots(filepath.Join(n.cfg.Dir, snapshotsDir), n.cfg); err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -306,12 +307,12 @@ func (f failing) StoreLogs([]*raft.Log) error {
 
 func TestWatchdog(t *testing.T) {
 	failed := make(chan error, 2)
-	w := watchdog{failing{err: errors.New("no space")}, time.Hour, func(err error) { failed <- err }}
+	w := watchdog{failing{err: errors.New("no space")}, time.Hour, func(err error) { failed <- err }, &atomic.Uint64{}}
 	if err := w.StoreLogs(nil); !errors.Is(err, ErrDisk) || !errors.Is(<-failed, ErrDisk) {
 		t.Fatalf("a disk that fails: %v", err)
 	}
 	release := make(chan struct{})
-	w = watchdog{failing{release: release}, time.Millisecond, func(err error) { failed <- err }}
+	w = watchdog{failing{release: release}, time.Millisecond, func(err error) { failed <- err }, &atomic.Uint64{}}
 	done := make(chan error, 1)
 	go func() { done <- w.StoreLogs(nil) }()
 	if err := <-failed; !errors.Is(err, ErrDisk) { // while it hangs

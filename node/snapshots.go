@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -42,6 +43,7 @@ type snapshots struct {
 	exportKeys  func() ([]byte, error)
 	damaged     func() // hears that the newest one can't be sent
 	log         *slog.Logger
+	made        atomic.Uint64
 
 	mu    sync.Mutex
 	refs  map[string]int
@@ -305,6 +307,7 @@ func (k *sink) Close() error {
 	if err := k.finish(); err != nil {
 		return errors.Join(fmt.Errorf("write snapshot: %w", err), os.RemoveAll(k.dir))
 	}
+	k.s.made.Add(1)
 	k.s.reap()
 	return nil
 }

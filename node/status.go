@@ -41,3 +41,18 @@ func (n *Node) Status() Status {
 	}
 	return s
 }
+
+// Counts of what the replica did since it was opened.
+type Counts struct {
+	LogSyncs  uint64 // of the raft log's disk
+	Snapshots uint64 // made here, or received
+}
+
+// Counts of this node.
+func (n *Node) Counts() Counts {
+	c := Counts{LogSyncs: n.stores.Load(), Snapshots: n.snapshots.made.Load()}
+	if n.logKind == LogStoreBolt { // its pages, and then the page that makes them count
+		c.LogSyncs *= 2
+	}
+	return c
+}

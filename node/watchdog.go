@@ -2,6 +2,7 @@ package node
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/raft"
@@ -14,6 +15,8 @@ type watchdog struct {
 	raft.LogStore
 	hang time.Duration
 	fail func(error)
+	// stores counts what was written to the log: each is at least one sync.
+	stores *atomic.Uint64
 }
 
 // IsMonotonic passes the wrapped store's answer through.
@@ -25,6 +28,7 @@ func (w watchdog) IsMonotonic() bool {
 func (w watchdog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Log{l}) }
 
 func (w watchdog) StoreLogs(logs []*raft.Log) error {
+	w.stores.Add(1)
 	return w.watch("write", func() error { return w.LogStore.StoreLogs(logs) })
 }
 

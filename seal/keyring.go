@@ -1,9 +1,7 @@
 package seal
 
 import (
-	"crypto/hmac"
 	"crypto/rand"
-	"crypto/sha256"
 	"crypto/subtle"
 	"fmt"
 	"maps"
@@ -40,7 +38,7 @@ type KeyInfo struct {
 type Keyring struct {
 	cluster [16]byte
 	opaque  []byte
-	macs    sync.Pool // of hash.Hash keyed with opaque
+	macs    sync.Pool // of *opaqueMAC
 
 	mu      sync.RWMutex
 	values  keys
@@ -74,7 +72,7 @@ func NewKeyring(clusterID [16]byte) (*Keyring, error) {
 
 func assemble(clusterID [16]byte, values, storage keys, opaque []byte) *Keyring {
 	k := &Keyring{cluster: clusterID, opaque: opaque, values: values, storage: storage}
-	k.macs.New = func() any { return hmac.New(sha256.New, opaque) }
+	k.macs.New = func() any { return newOpaqueMAC(opaque) }
 	return k
 }
 

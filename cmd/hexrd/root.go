@@ -58,7 +58,7 @@ Exit codes: 0 done; 1 failed; 2 wrong usage; 3 not found; 4 denied; 5 conflict;
 		newDescribeCommand(), newVersionsCommand(), newWhoAmICommand(), newJWTCommand(), newExecCommand(), newImportCommand(),
 		newWatchCommand(), newRotateCommand(),
 		newAuditCommand(), newStatusCommand(), newMembersCommand(), newTokenCommand(), newSettingsCommand(),
-		newKeysCommand(),
+		newKeysCommand(), newBenchCommand(),
 		newBlockCommand(), newUnblockCommand(),
 		newStartCommand(), newJoinCommand(), newLeaveCommand(), newDevCommand(), newVersionCommand(),
 	)

@@ -26,6 +26,7 @@ type NodeInfo struct {
 	PID     int    `json:"pid"`
 	DataDir string `json:"data_dir"`
 	LogFile string `json:"log_file"`
+	Admin   string `json:"admin_socket"`
 	Role    string `json:"role"`  // leader, follower, candidate, or empty
 	State   string `json:"state"` // running, paused, exited
 }

@@ -16,6 +16,7 @@ type member struct {
 	nodeState
 	workload *WorkloadServer
 	process  *Process
+	admin    string // socket
 }
 
 // stop ends the process in good order, and by force when that takes too long.
@@ -120,6 +121,7 @@ func (c *Cluster) launch(ctx context.Context, n nodeState, args []string) (*memb
 	args = append(args,
 		"--data-dir", c.layout.data(n.ID), "--wrapper-key", c.layout.wrapperKey(n.ID),
 		"--bind", n.Address, "--admin-socket", admin)
+	m.admin = admin
 	args = append(args, c.cfg.NodeArgs...)
 	if c.cfg.LogStore != "" {
 		args = append(args, "--log-store", c.cfg.LogStore)

@@ -40,7 +40,8 @@ func (c *Cluster) info(ctx context.Context, id string) NodeInfo {
 
 func (c *Cluster) describe(m *member) NodeInfo {
 	info := NodeInfo{
-		ID: m.ID, Address: m.Address, DataDir: c.layout.data(m.ID), LogFile: c.layout.log(m.ID), State: m.process.status(),
+		ID: m.ID, Address: m.Address, DataDir: c.layout.data(m.ID), LogFile: c.layout.log(m.ID), Admin: m.admin,
+		State: m.process.status(),
 	}
 	if m.process.Running() {
 		info.PID = m.process.PID()

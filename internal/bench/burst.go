@@ -1,0 +1,115 @@
+package bench
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	arrivalWorkers = 32
+	arrivalSources = 100 // loopback addresses: a node lets each begin 100 handshakes a second
+	leftLimit      = 30 * time.Second
+)
+
+// burst opens many connections to a node that come and go, and looks at what stays
+// of them.
+func (r *standard) burst(ctx context.Context) ([]Row, error) {
+	if r.Arrivals == 0 {
+		return nil, nil
+	}
+	n := r.nodes[0]
+	id, err := load(r.Identities[0])
+	if err != nil {
+		return nil, err
+	}
+	before, err := afterCollection(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	cfg := id.client()
+	cfg.NextProtos = []string{"h2"}
+	if err := arrive(ctx, n.Addr, cfg, r.Arrivals); err != nil {
+		return nil, fmt.Errorf("burst of connections: %w", err)
+	}
+	var goroutines, heap float64
+	for end := time.Now().Add(leftLimit); ; {
+		after, err := afterCollection(ctx, n)
+		if err != nil {
+			return nil, err
+		}
+		goroutines, heap = after[mGoroutines]-before[mGoroutines], after[mHeap]-before[mHeap]
+		if goroutines <= 0 && heap <= 0 || time.Now().After(end) {
+			break
+		}
+		if err := sleep(ctx, time.Second); err != nil {
+			return nil, err
+		}
+	}
+	r.say("burst of %d: %+.0f goroutines, %+.0f bytes", r.Arrivals, goroutines, heap)
+	what := fmt.Sprintf(" left after %d connections came and went", r.Arrivals)
+	return []Row{
+		Row{Name: "goroutines" + what, Value: max(0, goroutines)}.atMost(0),
+		// What a node allocates for itself meanwhile is in there.
+		Row{Name: "memory" + what, Value: max(0, heap) / (1 << 20), Unit: "MiB"}.atMost(1),
+	}, nil
+}
+
+// afterCollection is a node's sample with no garbage in it.
+func afterCollection(ctx context.Context, n Node) (Sample, error) {
+	c := adminClient(n)
+	defer c.CloseIdleConnections()
+	for range 2 { // what the first one finds unused is freed by the second
+		req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://node/debug/pprof/heap?gc=1", nil)
+		if err != nil {
+			return nil, err
+		}
+		resp, err := c.Do(req)
+		if err != nil {
+			return nil, fmt.Errorf("collect a node's garbage: %w", err)
+		}
+		_ = resp.Body.Close()
+	}
+	return AdminSockets{}.Scrape(ctx, n)
+}
+
+// arrive makes connections, each until the server's first bytes, from many
+// addresses.
+func arrive(ctx context.Context, addr string, cfg *tls.Config, many int) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var next atomic.Int64
+	var wg sync.WaitGroup
+	for range arrivalWorkers {
+		wg.Go(func() {
+			for ctx.Err() == nil {
+				i := next.Add(1)
+				if i > int64(many) {
+					return
+				}
+				from := net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i%arrivalSources))}
+				if err := visit(ctx, &net.Dialer{LocalAddr: &from, Timeout: scrapeTimeout}, addr, cfg); err != nil {
+					cancel(err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	return context.Cause(ctx)
+}
+
+func visit(ctx context.Context, from *net.Dialer, addr string, cfg *tls.Config) error {
+	conn, err := (&tls.Dialer{NetDialer: from, Config: cfg}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return err
+	}
+	var first [1]byte
+	_, err = conn.Read(first[:])
+	return errors.Join(err, conn.Close())
+}

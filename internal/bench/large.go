@@ -1,0 +1,203 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/hexrdev/hexrd/client"
+)
+
+const (
+	rowsBatch     = 100 // paths of a batch that makes audit rows
+	restarts      = 3
+	snapshotLimit = 3 * time.Minute
+	snapshotPoll  = 50 * time.Millisecond
+	firstAnswer   = 5 * time.Millisecond // between tries
+)
+
+// large fills the store, and measures what must not grow with it.
+func (r *standard) large(ctx context.Context) ([]Row, error) {
+	if r.Secrets == 0 {
+		return nil, nil
+	}
+	if err := r.fill(ctx, r.Secrets, r.Rows); err != nil {
+		return nil, err
+	}
+	with := fmt.Sprintf(" with %d secrets and %d audit rows", r.Secrets, r.Rows)
+	c := r.config(Get, 64, All)
+	c.Secrets = r.Secrets
+	for range r.Rounds {
+		rate, err := r.machine.echo(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		r.keep("echo large", rate)
+		if _, err := r.measure(ctx, "get large", c); err != nil {
+			return nil, err
+		}
+	}
+	// The machine may have become slower meanwhile: the echo tells.
+	kept := r.ratio("get large", "echo large") / r.ratio("get 64", "echo 64")
+	rows := []Row{
+		r.rate("get over all nodes, 64 workers,"+with, "get large").against("the same with an empty store, both against the echo", kept).atLeast(0.9),
+	}
+	for _, more := range []func(context.Context, Config) (Row, error){r.snapshotStall, r.restart, r.resident} {
+		row, err := more(ctx, c)
+		if err != nil {
+			return nil, err
+		}
+		row.Name += with
+		rows = append(rows, row)
+	}
+	return rows, nil
+}
+
+// fill writes secrets, and reads them until there are so many audit rows.
+func (r *standard) fill(ctx context.Context, secrets, rows int) error {
+	r.say("writing %d secrets", secrets)
+	c := r.config(Get, 1, All)
+	from := c.each()
+	c.Secrets = secrets
+	if from < c.each() {
+		if err := prepare(ctx, c, from); err != nil {
+			return err
+		}
+	}
+	r.say("making %d audit rows", rows)
+	c = r.config(BatchGet, len(r.Identities), All)
+	c.Batch, c.Secrets, c.Scraper, c.WarmUp = rowsBatch, secrets, nil, 0
+	for {
+		s, err := AdminSockets{}.Scrape(ctx, r.nodes[0])
+		if err != nil {
+			return err
+		}
+		if s[mRows] >= float64(rows) {
+			return nil
+		}
+		result, err := Measure(ctx, c)
+		if err != nil {
+			return err
+		}
+		if result.Operations == 0 {
+			return errors.New("no audit rows come: the batches fail")
+		}
+	}
+}
+
+// snapshotStall is the longest time without any answer while the leader makes a
+// snapshot under load: what Apply stands still is a part of that.
+func (r *standard) snapshotStall(ctx context.Context, c Config) (Row, error) {
+	callers, err := openCallers(ctx, c, c.Workers, addresses(r.nodes))
+	if err != nil {
+		return Row{}, err
+	}
+	defer func() { _ = callers.close() }()
+	leader, err := leaderOf(ctx, AdminSockets{}, r.nodes)
+	if err != nil {
+		return Row{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, snapshotLimit)
+	defer cancel()
+	loading, stop := context.WithCancel(ctx)
+	defer stop()
+	made := make(chan error, 1)
+	before, err := AdminSockets{}.Scrape(ctx, r.nodes[leader])
+	if err != nil {
+		return Row{}, err
+	}
+	go func() {
+		defer stop()
+		made <- awaitSnapshot(ctx, r.nodes[leader], before[mSnapshots])
+	}()
+	load := Load{Workers: c.Workers, Duration: snapshotLimit, WarmUp: time.Second, Progress: c.Progress}
+	rate, err := load.Drive(loading, callers.operation(Get))
+	if loading.Err() != nil && ctx.Err() == nil {
+		err = nil // the snapshot is there
+	}
+	if err := errors.Join(err, <-made); err != nil {
+		return Row{}, fmt.Errorf("snapshot under load: %w", err)
+	}
+	r.say("longest time without an answer around a snapshot: %s", micro(rate.Gap))
+	return Row{Name: "longest time without an answer while the leader makes a snapshot,", Value: float64(rate.Gap) / 1000, Unit: "ms"}.atMost(50), nil
+}
+
+func awaitSnapshot(ctx context.Context, n Node, before float64) error {
+	for {
+		s, err := AdminSockets{}.Scrape(ctx, n)
+		if err != nil {
+			return err
+		}
+		if s[mSnapshots] > before {
+			return sleep(ctx, settle)
+		}
+		if err := sleep(ctx, snapshotPoll); err != nil {
+			return err
+		}
+	}
+}
+
+// restart kills a follower some times, and takes the time from its start to its
+// first answer.
+func (r *standard) restart(ctx context.Context, c Config) (Row, error) {
+	var took []float64
+	for range restarts {
+		leader, err := leaderOf(ctx, AdminSockets{}, r.nodes)
+		if err != nil {
+			return Row{}, err
+		}
+		n := r.nodes[(leader+1)%len(r.nodes)]
+		if err := r.Cluster.Kill(ctx, n.ID); err != nil {
+			return Row{}, err
+		}
+		began, started := time.Now(), make(chan error, 1)
+		go func() { started <- r.Cluster.Start(ctx, n.ID) }()
+		err = awaitAnswer(ctx, c.Identities[0], n.Addr)
+		took = append(took, time.Since(began).Seconds())
+		r.say("restart: %.2f s", took[len(took)-1])
+		if err := errors.Join(err, <-started); err != nil {
+			return Row{}, fmt.Errorf("restart: %w", err)
+		}
+	}
+	return Row{Name: "restart of a node to its first answer, after SIGKILL,", Value: median(took), Unit: "s"}.atMost(3), nil
+}
+
+func awaitAnswer(ctx context.Context, id client.Config, addr string) error {
+	ctx, cancel := context.WithTimeout(ctx, snapshotLimit)
+	defer cancel()
+	id.Addrs, id.AttemptTimeout = []string{addr}, time.Second
+	for {
+		cl, err := client.Dial(ctx, id)
+		if err != nil {
+			return err
+		}
+		_, err = cl.Get(ctx, path(0))
+		if closed := cl.Close(); err == nil {
+			return closed
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("the node does not answer: %w", err)
+		}
+		if err := sleep(ctx, firstAnswer); err != nil {
+			return err
+		}
+	}
+}
+
+// resident is the memory of the largest node, after a load.
+func (r *standard) resident(ctx context.Context, c Config) (Row, error) {
+	result, err := r.measure(ctx, "get resident", c)
+	if err != nil {
+		return Row{}, err
+	}
+	return Row{Name: "resident memory of the largest node, under load,", Value: result.Servers.Resident / (1 << 20), Unit: "MiB"}.atMost(500), nil
+}
+
+func addresses(nodes []Node) []string {
+	addrs := make([]string, 0, len(nodes))
+	for _, n := range nodes {
+		addrs = append(addrs, n.Addr)
+	}
+	return addrs
+}

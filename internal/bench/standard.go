@@ -1,0 +1,226 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/hexrdev/hexrd/client"
+)
+
+// Cluster is one on this machine whose nodes can be killed.
+type Cluster interface {
+	Nodes(ctx context.Context) ([]Node, error)
+	Kill(ctx context.Context, id string) error
+	// Start starts a node that does not run, and returns when it is healthy.
+	Start(ctx context.Context, id string) error
+}
+
+// Standard is the run of the standard table.
+type Standard struct {
+	Cluster    Cluster
+	Identities []client.Config // agents that call
+	Operator   client.Config   // raises the limits of callers
+	Program    string          // hexrd, which serves what is compared with
+	Dir        string          // for what is compared with
+	LogStore   string
+	Duration   time.Duration // of each measurement
+	Rounds     int           // how often each is done; the median counts
+	Failovers  int
+	Arrivals   int // connections of the burst
+	Secrets    int // of the large store; 0: without its rows
+	Rows       int // audit rows of the large store
+	Log        io.Writer
+	Progress   io.Writer
+}
+
+const (
+	emptySecrets = 1024
+	valueSize    = 1024
+	warmUp       = 2 * time.Second
+)
+
+// standard is the state of a run.
+type standard struct {
+	Standard
+	machine *machine
+	nodes   []Node
+	seen    map[string][]float64 // by name, one for each round
+	errors  int64
+}
+
+// Run measures all rows.
+func (s Standard) Run(ctx context.Context) (rows []Row, err error) {
+	r := &standard{Standard: s, seen: map[string][]float64{}}
+	if r.nodes, err = s.Cluster.Nodes(ctx); err != nil {
+		return nil, err
+	}
+	if err := r.raiseLimits(ctx); err != nil {
+		return nil, err
+	}
+	if r.machine, err = startMachine(ctx, s.Program, s.Dir, s.LogStore, s.Identities[0]); err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.machine.close()) }()
+	if err := prepare(ctx, r.config(Get, 1, All), 0); err != nil {
+		return nil, err
+	}
+	for round := range s.Rounds {
+		r.say("round %d of %d", round+1, s.Rounds)
+		if err := r.round(ctx); err != nil {
+			return nil, err
+		}
+	}
+	rows = r.rows()
+	for _, more := range []func(context.Context) ([]Row, error){r.failover, r.burst, r.large} {
+		some, err := more(ctx)
+		if err != nil {
+			return nil, err
+		}
+		rows = append(rows, some...)
+	}
+	return append(rows, Row{Name: "errors that callers saw under all these loads", Value: float64(r.errors)}.atMost(0)), nil
+}
+
+// raiseLimits lets the few identities of a bench do what many do elsewhere.
+func (r *standard) raiseLimits(ctx context.Context) error {
+	op := r.Operator
+	for _, n := range r.nodes {
+		op.Addrs = append(op.Addrs, n.Addr)
+	}
+	c, err := client.Dial(ctx, op)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	for name, value := range map[string]string{
+		"rate_per_second": "1000000", "rate_burst": "1000000", "in_flight_max": "65536",
+		"agent_secrets_max": "1000000", "tenant_secrets_max": "10000000", "agent_bytes_max": "1099511627776", "tenant_bytes_max": "4398046511104",
+	} {
+		if _, err := c.SetSetting(ctx, name, value); err != nil {
+			return fmt.Errorf("raise the limits of callers: %w", err)
+		}
+	}
+	return nil
+}
+
+func (r *standard) say(format string, args ...any) {
+	if r.Log != nil {
+		_, _ = fmt.Fprintf(r.Log, time.Now().Format(time.TimeOnly)+" "+format+"\n", args...)
+	}
+}
+
+func (r *standard) config(workload string, workers int, target string) Config {
+	return Config{
+		Workload: workload, Workers: workers, Duration: r.Duration, WarmUp: warmUp, ValueSize: valueSize, Secrets: emptySecrets,
+		Batch: 10, Target: target, Skip: true, Identities: r.Identities, Nodes: r.nodes, Scraper: AdminSockets{}, Progress: r.Progress,
+	}
+}
+
+// measure keeps a load's rate and median latency under a name.
+func (r *standard) measure(ctx context.Context, name string, c Config) (Result, error) {
+	result, err := Measure(ctx, c)
+	if err != nil {
+		return result, fmt.Errorf("%s: %w", name, err)
+	}
+	for _, n := range result.Errors {
+		r.errors += n
+	}
+	r.keep(name, result.Rate)
+	return result, nil
+}
+
+func (r *standard) keep(name string, rate Rate) {
+	r.say("%-24s %8.0f/s  p50 %s  p99 %s  %v", name, rate.PerSecond, micro(rate.Latency.P50), micro(rate.Latency.P99), rate.Errors)
+	r.seen[name] = append(r.seen[name], rate.PerSecond)
+	r.seen[name+" p50"] = append(r.seen[name+" p50"], float64(rate.Latency.P50))
+	r.seen[name+" p99"] = append(r.seen[name+" p99"], float64(rate.Latency.P99))
+}
+
+// round measures everything once, what is compared next to each other.
+func (r *standard) round(ctx context.Context) error {
+	for _, workers := range []int{64, 256} {
+		name := fmt.Sprintf(" %d", workers)
+		rate, err := r.machine.echo(ctx, r.config(Get, workers, All))
+		if err != nil {
+			return fmt.Errorf("echo: %w", err)
+		}
+		r.keep("echo"+name, rate)
+		result, err := r.measure(ctx, "get"+name, r.config(Get, workers, All))
+		if err != nil {
+			return err
+		}
+		if workers == 64 {
+			r.seen["syncs"] = append(r.seen["syncs"], result.Servers.Syncs)
+			r.seen["cpu"] = append(r.seen["cpu"], result.Servers.CPU)
+			r.seen["alloc"] = append(r.seen["alloc"], result.Servers.Alloc)
+			if _, err := r.measure(ctx, "put"+name, r.config(Put, workers, All)); err != nil {
+				return err
+			}
+		}
+	}
+	for _, next := range []struct {
+		name   string
+		config Config
+	}{
+		{"leader", r.config(Get, 64, Leader)}, {"follower", r.config(Get, 64, Follower)},
+		{"get 1 follower", r.config(Get, 1, Follower)}, {"get 1", r.config(Get, 1, Leader)},
+	} {
+		if _, err := r.measure(ctx, next.name, next.config); err != nil {
+			return err
+		}
+	}
+	for _, workers := range []int{1, 64} {
+		rate, err := r.machine.raft(ctx, Order{Workers: workers, Duration: r.Duration, WarmUp: warmUp})
+		if err != nil {
+			return err
+		}
+		r.keep(fmt.Sprintf("raft %d", workers), rate)
+	}
+	rate, err := r.machine.syncs(ctx, r.Duration)
+	r.seen["disk"] = append(r.seen["disk"], rate)
+	return err
+}
+
+// ratio is the median of the rounds' own.
+func (r *standard) ratio(of, to string) float64 {
+	var ratios []float64
+	for i, v := range r.seen[of] {
+		if i < len(r.seen[to]) && r.seen[to][i] > 0 {
+			ratios = append(ratios, v/r.seen[to][i])
+		}
+	}
+	return median(ratios)
+}
+
+func (r *standard) rate(label, name string) Row {
+	return Row{Name: label, Value: median(r.seen[name]), Unit: "/s"}
+}
+
+func (r *standard) micros(label, name string) Row {
+	return Row{Name: label, Value: median(r.seen[name]), Unit: "us"}
+}
+
+func (r *standard) rows() []Row {
+	return []Row{
+		r.rate("echo, 64 workers", "echo 64"),
+		r.rate("echo, 256 workers", "echo 256"),
+		r.rate("bare raft append, 1 in flight", "raft 1"),
+		r.rate("bare raft append, 64 in flight", "raft 64"),
+		r.rate("syncs of the disk", "disk"),
+		r.rate("get over all nodes, 64 workers", "get 64").against("echo, 64 workers", r.ratio("get 64", "echo 64")).atLeast(0.40),
+		r.rate("get over all nodes, 256 workers", "get 256").against("echo, 256 workers", r.ratio("get 256", "echo 256")).atLeast(0.55),
+		r.rate("get through a follower, 64 workers", "follower").against("get through the leader", r.ratio("follower", "leader")).atLeast(0.9),
+		r.rate("get through the leader, 64 workers", "leader"),
+		r.rate("put over all nodes, 64 workers", "put 64").against("get over all nodes, 64 workers", r.ratio("put 64", "get 64")).atLeast(0.8),
+		r.micros("median of a get at the leader, 1 worker", "get 1 p50").against("bare raft append, 1 in flight", r.ratio("get 1 p50", "raft 1 p50")).atMost(1.4),
+		r.micros("median of a get at a follower, 1 worker", "get 1 follower p50").against("bare raft append, 1 in flight", r.ratio("get 1 follower p50", "raft 1 p50")),
+		r.micros("median of a bare raft append, 1 in flight", "raft 1 p50"),
+		r.micros("p99 of a get, 64 workers", "get 64 p99"),
+		Row{Name: "syncs of the leader's log for a get, 64 workers", Value: median(r.seen["syncs"])}.atMost(0.1),
+		{Name: "CPU of all nodes for 1,000 gets, 64 workers", Value: median(r.seen["cpu"]), Unit: "s"},
+		{Name: "allocated by all nodes for a get, 64 workers", Value: median(r.seen["alloc"]) / 1000 / 1024, Unit: "KiB"},
+	}
+}
