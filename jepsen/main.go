@@ -14,10 +14,12 @@ import (
 	"time"
 
 	"github.com/hexrdev/hexrd/jepsen/campaign"
+	"github.com/hexrdev/hexrd/jepsen/lazyfs"
 	"github.com/hexrdev/hexrd/jepsen/nemesis"
 )
 
 func main() {
+	lazyfs.Main() // in a process that serves a mount
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	cfg, err := parse(os.Args[1:])
@@ -55,7 +57,16 @@ func parse(args []string) (campaign.Config, error) {
 		return c, fmt.Errorf("%q is no flag", f.Arg(0))
 	}
 	c.Faults, c.Workloads = list(*faults), list(*workloads)
+	if err := lazyfs.Available(); err == nil {
+		c.Mount = mount
+	} else {
+		c.NoDisks = err.Error()
+	}
 	return c, nil
+}
+
+func mount(ctx context.Context, dir, backing string, seed uint64) (nemesis.Disk, error) {
+	return lazyfs.Mount(ctx, lazyfs.Config{Dir: dir, Backing: backing, Seed: seed})
 }
 
 func list(s string) []string {

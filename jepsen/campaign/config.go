@@ -79,7 +79,7 @@ func (c *Config) plan(number int) Plan {
 	r := rand.New(rand.NewPCG(c.Seed, uint64(number)))
 	p := Plan{
 		Number: number, Seed: c.Seed, runSeed: r.Uint64(), Time: c.RunTime, kills: c.Kills, withoutSpace: c.Loopback,
-		Nodes: []int{3, 3, 3, 5}[r.IntN(4)], LogStore: []string{"bolt", "bolt", "wal"}[r.IntN(3)], Snapshots: r.IntN(2) == 0,
+		Nodes: []int{3, 3, 3, 5}[r.IntN(4)], LogStore: []string{"bolt", "wal"}[r.IntN(2)], Snapshots: r.IntN(2) == 0,
 		SVIDTTL: []time.Duration{time.Hour, time.Hour, 20 * time.Second}[r.IntN(3)], Faults: mixes[r.IntN(len(mixes))], Workloads: c.Workloads,
 	}
 	if c.Nodes != 0 {

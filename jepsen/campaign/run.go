@@ -34,7 +34,6 @@ type run struct {
 	recorder *history.Recorder
 	timeline *nemesis.Timeline
 	load     *workload.Load
-	remedy   *remedy
 	left     []string // faults and workloads that were left out
 	results  []check.Result
 	ops      []history.Op
@@ -77,7 +76,6 @@ func (r *run) live(ctx context.Context) error {
 	}
 	load, cancel := context.WithTimeout(ctx, r.plan.Time)
 	defer cancel()
-	r.remedy.start(load, cancel)
 	if r.plan.kills > 0 {
 		go r.endAfter(load, cancel)
 	}
@@ -88,16 +86,7 @@ func (r *run) live(ctx context.Context) error {
 		stop()
 		return ctx.Err()
 	}
-	var healed error
-	if !r.remedy.hopeless() {
-		healed = r.heal(ctx)
-	}
-	known, ruined := r.remedy.wait()
-	r.results = append(r.results, known)
-	if ruined {
-		stop()
-		return nil
-	}
+	healed := r.heal(ctx)
 	if healed == nil {
 		r.load.Last(ctx) // while the load goes on: what was written must be there
 	}
@@ -108,7 +97,6 @@ func (r *run) live(ctx context.Context) error {
 }
 
 func (r *run) open(ctx context.Context) error {
-	r.remedy = &remedy{run: r, met: map[string]bool{}}
 	if !r.plan.withoutSpace {
 		var err error
 		if r.network, err = network.Open(r.plan.runSeed); err != nil {
@@ -119,7 +107,6 @@ func (r *run) open(ctx context.Context) error {
 		Dir: filepath.Join(r.dir, "cluster"), Program: r.c.Program, Nodes: r.plan.Nodes, LogStore: r.plan.LogStore,
 		SVIDTTL: r.plan.SVIDTTL, Network: r.network, Logger: slog.New(slog.DiscardHandler), Exited: func(id string, err error) {
 			r.timeline.Mark("exit", "exit", fmt.Sprintf("%s: %v", id, err))
-			r.remedy.exited(id)
 		},
 	}
 	if r.plan.Snapshots {
