@@ -31,6 +31,7 @@ type content struct {
 	old     map[int64][]byte
 	doomed  map[int64]bool // blocks that a failed sync dropped
 	changes []change       // since then, in order
+	passed  int            // changes that are not there any more
 	waiting int64          // bytes in changes
 }
 
@@ -114,14 +115,16 @@ func (c *content) resize(f *os.File, size int64) error {
 func (c *content) mark() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.changes)
+	return c.passed + len(c.changes)
 }
 
 // synced keeps what was changed before the mark.
 func (c *content) synced(mark int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.commit(min(mark, len(c.changes)))
+	if mark > c.passed {
+		c.commit(mark - c.passed)
+	}
 }
 
 // commit does it. The caller holds mu.
@@ -139,7 +142,7 @@ func (c *content) commit(mark int) {
 	for _, ch := range before {
 		c.size = ch.size(c.size)
 	}
-	c.changes, c.waiting = append([]change(nil), after...), 0
+	c.changes, c.waiting, c.passed = append([]change(nil), after...), 0, c.passed+mark
 	for _, ch := range after {
 		c.waiting += int64(len(ch.data))
 	}
@@ -152,6 +155,7 @@ func (c *content) close() {
 	if c.file != nil {
 		_ = c.file.Close()
 	}
+	c.passed += len(c.changes)
 	c.file, c.old, c.doomed, c.changes, c.waiting = nil, nil, nil, nil, 0
 }
 
@@ -163,6 +167,7 @@ func (c *content) failed() {
 	for b := range c.old {
 		c.doomed[b] = true
 	}
+	c.passed += len(c.changes)
 	c.changes, c.waiting = nil, 0
 }
 
