@@ -98,6 +98,10 @@ OUT ?= $(TOOLS)/bench.json
 LARGE := $(if $(FULL),--secrets 1000000 --rows 10000000)
 LOG_STORE ?= bolt
 
+.PHONY: jepsen-mutants
+jepsen-mutants: ## Put deliberate bugs into copies of the tree: the suite must find each (as root)
+	GO=$(GO) jepsen/mutants.sh
+
 .PHONY: bench
 bench: build ## Measure the standard table into docs/performance.md and OUT (FULL=1: the large store, LOG_STORE)
 	$(TOOLS)/hexrd bench standard $(LARGE) --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(OUT)
