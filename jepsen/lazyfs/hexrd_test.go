@@ -126,7 +126,7 @@ const (
 // powerCut kills nodes, has their disks forget, and starts them again.
 func (r *rig) powerCut(ids []string, f fate) error {
 	for _, id := range ids {
-		if _, err := r.c.Signal(r.t.Context(), id, "KILL"); err != nil {
+		if _, err := r.c.Signal(r.t.Context(), id, "KILL"); err != nil && r.running(id) { // else it ended by itself
 			return err
 		}
 	}
@@ -139,6 +139,15 @@ func (r *rig) powerCut(ids []string, f fate) error {
 		}
 	}
 	return r.start(ids)
+}
+
+func (r *rig) running(id string) bool {
+	for _, n := range r.c.Nodes(r.t.Context()) {
+		if n.ID == id {
+			return n.State == "running"
+		}
+	}
+	return false
 }
 
 // start starts nodes at once: a majority waits for one another.
@@ -320,6 +329,43 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 			}
 			r.check(l)
 			t.Logf("%d operations; power cuts: %v", l.done.Load(), cuts)
+		})
+	}
+}
+
+// TestSickDisks: the disk of a node fails, now and then or for good, is full, told
+// or not, or slow. The others go on; with the disk well again a plain start is all
+// that the node needs, also when the power went with it.
+func TestSickDisks(t *testing.T) {
+	rounds, seed := setting(t, "HEXRD_ROUNDS", 1), setting(t, "HEXRD_SEED", int(time.Now().UnixNano()%1e9))
+	ills := map[string]lazyfs.Faults{
+		"syncs fail": {SyncErrors: 1}, "some syncs fail": {SyncErrors: 0.2},
+		"some writes fail": {WriteErrors: 0.2}, "some reads fail": {ReadErrors: 0.5},
+		"full": {Full: true}, "over its quota": {Full: true, Room: 100_000, Hidden: true},
+		"slow": {Delay: 30 * time.Millisecond},
+	}
+	for _, store := range []string{"bolt", "wal"} {
+		t.Run(store, func(t *testing.T) {
+			t.Logf("HEXRD_SEED=%d", seed)
+			r := startRig(t, store, uint64(seed), "--snapshot-entries", "100", "--trailing-entries", "20", "--snapshot-interval", "1s")
+			l := r.load(4)
+			for i := range rounds {
+				for ill, faults := range ills {
+					id, f := nodes[r.chance.IntN(3)], []fate{killed, lost, torn}[r.chance.IntN(3)]
+					fail := func(err error) {
+						if err != nil {
+							t.Fatalf("round %d, the disk of %s: %s, then %s: %v", i, id, ill, f, err)
+						}
+					}
+					fail(r.disks[id].Set(faults))
+					fail(l.progress(60))
+					fail(r.disks[id].Set(lazyfs.Faults{}))
+					fail(r.powerCut([]string{id}, f))
+					fail(l.progress(10))
+				}
+			}
+			r.check(l)
+			t.Logf("%d operations", l.done.Load())
 		})
 	}
 }
