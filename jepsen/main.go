@@ -48,6 +48,7 @@ func parse(args []string) (campaign.Config, error) {
 	f.IntVar(&c.Kills, "kills", 0, "with -faults torture: end a run after so many kills")
 	f.BoolVar(&c.Loopback, "loopback", false, "no network namespaces, though they could be had")
 	f.StringVar(&c.Python, "python", "", "Python interpreter with the SDK, for its workload")
+	f.BoolVar(&c.Keep, "keep", false, "keep logs and directories of the nodes, also where nothing was found")
 	faults := f.String("faults", "", "faults or classes, with commas: "+strings.Join(nemesis.Names(), " ")+" none (default: a mix of the seed)")
 	workloads := f.String("workloads", "", "workloads, with commas (default: all)")
 	if err := f.Parse(args); err != nil {

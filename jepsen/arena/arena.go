@@ -83,7 +83,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 		return nil, fmt.Errorf("make a directory for sockets: %w", err)
 	}
 	for range cfg.Nodes {
-		if _, err := c.Join(ctx); err != nil {
+		if _, err := c.Join(ctx, ""); err != nil {
 			return nil, errors.Join(err, c.Close())
 		}
 	}
@@ -91,8 +91,9 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 // Join makes the next node: the first bootstraps, all others join with a token.
-// It returns when the node is a healthy member.
-func (c *Cluster) Join(ctx context.Context) (*Node, error) {
+// It returns when the node is a healthy member. crashAt is where its first process
+// dies (see CrashAt); empty: nowhere.
+func (c *Cluster) Join(ctx context.Context, crashAt string) (*Node, error) {
 	ctx, cancel := context.WithTimeout(ctx, startLimit)
 	defer cancel()
 	n, err := c.newNode(ctx)
@@ -111,6 +112,7 @@ func (c *Cluster) Join(ctx context.Context) (*Node, error) {
 	c.mu.Unlock()
 	// Where the first attempt ends half-way, the same command is right again.
 	n.setArgs(args)
+	n.CrashAt(crashAt)
 	if err := n.Start(); err != nil {
 		return nil, err
 	}
@@ -167,7 +169,7 @@ func (c *Cluster) Settle(ctx context.Context) error {
 		}
 	}
 	for len(c.Members()) < c.cfg.Nodes {
-		if _, err := c.Join(ctx); err != nil {
+		if _, err := c.Join(ctx, ""); err != nil {
 			return err
 		}
 	}

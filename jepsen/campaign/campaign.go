@@ -75,8 +75,11 @@ func (c *Config) one(ctx context.Context, number int) (*report.Run, error) {
 	for _, left := range out.Left {
 		c.say("  left out: %s", left)
 	}
-	if out.OK() {
+	if out.OK() && !c.Keep {
 		return out, r.tidy()
+	}
+	if out.OK() {
+		return out, nil
 	}
 	for _, res := range out.Results {
 		for _, p := range res.Problems {

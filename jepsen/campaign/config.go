@@ -29,6 +29,7 @@ type Config struct {
 	Python    string        // an interpreter with the SDK; empty: its workload is left out
 	Mount     nemesis.Mount // nil: no disks with faults
 	NoDisks   string        // why
+	Keep      bool          // what the nodes leave, also of a run that found nothing
 	Progress  io.Writer
 }
 

@@ -109,9 +109,6 @@ func (r *run) open(ctx context.Context) error {
 			r.timeline.Mark("exit", "exit", fmt.Sprintf("%s: %v", id, err))
 		},
 	}
-	if r.plan.Snapshots {
-		cfg.NodeArgs = []string{"--snapshot-entries", "64", "--trailing-entries", "16", "--snapshot-interval", "200ms"}
-	}
 	if nemesis.Want(r.plan.Faults, nemesis.Storage) { // they cost every write something
 		if r.c.Mount == nil {
 			r.left = append(r.left, "disks: "+r.c.NoDisks)
@@ -120,9 +117,23 @@ func (r *run) open(ctx context.Context) error {
 			cfg.Mount = r.disks.Under
 		}
 	}
+	if r.plan.Snapshots {
+		cfg.NodeArgs = snapshots(r.disks != nil)
+	}
 	var err error
 	r.cluster, err = arena.Start(ctx, cfg)
 	return err
+}
+
+// snapshots are flags for many of them, with a log behind them that is soon too
+// short for who was away. It must hold what is written while one is installed, or
+// nobody ever catches up: on the suite's disks that takes seconds.
+func snapshots(slowDisks bool) []string {
+	trailing := "16"
+	if slowDisks {
+		trailing = "600"
+	}
+	return []string{"--snapshot-entries", "64", "--trailing-entries", trailing, "--snapshot-interval", "200ms"}
 }
 
 // begin starts the load, and returns what ends it.

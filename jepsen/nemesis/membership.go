@@ -18,6 +18,12 @@ const (
 	refusalLimit = 30 * time.Second
 )
 
+// Where a node dies that joins, and one whose keys are rotated.
+var (
+	joinPoints    = []string{"keyring.made", "snapshot.written", "restore.moved", "restore.restored", "log.stored", "start.checked"}
+	keyringPoints = []string{"keyring.changed", "keyring.saved"}
+)
+
 func membershipFaults() []Fault {
 	return []Fault{
 		{"transfer", Membership, 4, transferred},
@@ -42,7 +48,21 @@ func transferred(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 	return "to " + n.ID, err
 }
 
-// rotated begins a rotation of the keys that seal everything.
+// armed restarts a node so that it dies when it writes its keyring.
+func armed(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
+	t.hands.RLock()
+	defer t.hands.RUnlock()
+	n, point := some(t, r, 1)[0], keyringPoints[r.IntN(len(keyringPoints))]
+	n.Kill(false)
+	n.CrashAt(point)
+	if err := n.Start(); err != nil {
+		return n.ID, err
+	}
+	return n.ID + " at " + point, n.WaitHealthy(ctx)
+}
+
+// rotated begins a rotation of the keys that seal everything; every second time a
+// node dies in the midst of it.
 func rotated(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, changeLimit)
 	defer cancel()
@@ -52,8 +72,15 @@ func rotated(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 		return kind, err
 	}
 	defer func() { _ = op.Close() }()
+	detail := kind
+	if r.IntN(2) == 0 {
+		who, err := armed(ctx, t, r)
+		if detail += ", " + who; err != nil {
+			return detail, err
+		}
+	}
 	_, err = op.RotateKeys(ctx, kind)
-	return kind, err
+	return detail, err
 }
 
 // replaced lets a new node join, and removes another.
@@ -64,11 +91,18 @@ func replaced(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 		return "", err
 	}
 	old := some(t, r, 1)[0]
-	joined, err := t.Cluster.Join(ctx)
+	point := ""
+	if r.IntN(2) == 0 {
+		point = joinPoints[r.IntN(len(joinPoints))]
+	}
+	joined, err := t.Cluster.Join(ctx, point)
 	if err != nil {
-		return "", err
+		return point, err
 	}
 	detail := joined.ID + " for " + old.ID
+	if point != "" {
+		detail += ", which dies at " + point
+	}
 	hold(ctx, r, down)
 	return detail, t.Cluster.Remove(ctx, old.ID)
 }

@@ -47,7 +47,7 @@ func TestDrawByWeight(t *testing.T) {
 // TestRun: a seed gives the same faults in the same order; a violation is
 // returned, another error is in the timeline alone.
 func TestRun(t *testing.T) {
-	run := func() ([]string, error, *Timeline) {
+	run := func() ([]string, *Timeline, error) {
 		ctx, cancel := context.WithCancel(t.Context())
 		defer cancel()
 		var mu sync.Mutex
@@ -66,9 +66,9 @@ func TestRun(t *testing.T) {
 		}
 		line := &Timeline{Now: func() time.Duration { return 0 }}
 		err := Run(ctx, &Target{Timeline: line}, faults, 7)
-		return order, err, line
+		return order, line, err
 	}
-	first, err, line := run()
+	first, line, err := run()
 	if !errors.Is(err, ErrViolation) || len(line.Events()) != 2 || line.Events()[0].Error != "could not be had" {
 		t.Errorf("%v, %v", err, line.Events())
 	}

@@ -94,8 +94,13 @@ func crashed(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 	hold(ctx, r, down)
 	n.CrashAt(point)
 	err := n.Start()
+	starts := n.Starts()
 	hold(ctx, r, span{time.Second, 4 * time.Second})
-	return n.ID + " at " + point, err
+	detail := n.ID + " at " + point
+	if n.Starts() > starts {
+		detail += ", came there"
+	}
+	return detail, err
 }
 
 // lagged keeps a node away for so long that, where the others' logs are short, it

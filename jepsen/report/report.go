@@ -44,6 +44,9 @@ type Figures struct {
 	Latency    [3]time.Duration `json:"latency"`            // of decided ones: median, 99 %, longest
 }
 
+// Share of the operations that were decided, in per cent.
+func (f Figures) Share() float64 { return 100 * float64(f.Decided) / float64(max(f.Operations, 1)) }
+
 // OK reports whether no checker found anything.
 func (r *Run) OK() bool {
 	for i := range r.Results {
