@@ -35,6 +35,15 @@ func setting(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
+// logStores are those that a test runs on: in a short run one, by the seed.
+func logStores(seed int) []string {
+	both := []string{"bolt", "wal"}
+	if testing.Short() {
+		return both[seed%2:][:1]
+	}
+	return both
+}
+
 // rig is a cluster of hexrd processes, each with its data on a disk of its own.
 type rig struct {
 	t       *testing.T
@@ -311,7 +320,7 @@ func (r *rig) verify() {
 // HEXRD_ROUNDS and HEXRD_SEED make more of it.
 func TestPowerCutsLoseNothing(t *testing.T) {
 	rounds, seed := setting(t, "HEXRD_ROUNDS", 6), setting(t, "HEXRD_SEED", int(time.Now().UnixNano()%1e9))
-	for _, store := range []string{"bolt", "wal"} {
+	for _, store := range logStores(seed) {
 		t.Run(store, func(t *testing.T) {
 			t.Logf("HEXRD_SEED=%d", seed)
 			r := startRig(t, store, uint64(seed), "--snapshot-entries", "100", "--trailing-entries", "20", "--snapshot-interval", "1s")
@@ -344,7 +353,7 @@ func TestSickDisks(t *testing.T) {
 		"full": {Full: true}, "over its quota": {Full: true, Room: 100_000, Hidden: true},
 		"slow": {Delay: 30 * time.Millisecond},
 	}
-	for _, store := range []string{"bolt", "wal"} {
+	for _, store := range logStores(seed) {
 		t.Run(store, func(t *testing.T) {
 			t.Logf("HEXRD_SEED=%d", seed)
 			r := startRig(t, store, uint64(seed), "--snapshot-entries", "100", "--trailing-entries", "20", "--snapshot-interval", "1s")
