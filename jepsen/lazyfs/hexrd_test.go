@@ -297,7 +297,8 @@ func (r *rig) check(l *load) {
 	r.verify()
 }
 
-// verify recomputes the audit's tree, and compares the roots of all nodes.
+// verify recomputes the audit's tree, and compares the roots of all nodes, once
+// who was started last has caught up.
 func (r *rig) verify() {
 	r.t.Helper()
 	w, err := r.c.Serve(r.t.Context(), "/hexr/auditor/verifier")
@@ -305,13 +306,13 @@ func (r *rig) verify() {
 		r.t.Fatal(err)
 	}
 	defer func() { _ = w.Close() }()
-	cmd := exec.CommandContext(r.t.Context(), r.program, "audit", "verify")
-	cmd.Env = append(os.Environ(), client.SocketEnv+"="+w.Address(), client.AddrEnv+"="+strings.Join(r.c.Addresses(), ","))
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		r.t.Errorf("audit verify: %v: %s", err, out)
-	}
-	r.t.Logf("%s", out)
+	until(r.t, "all nodes to have the same root", func() bool {
+		cmd := exec.CommandContext(r.t.Context(), r.program, "audit", "verify")
+		cmd.Env = append(os.Environ(), client.SocketEnv+"="+w.Address(), client.AddrEnv+"="+strings.Join(r.c.Addresses(), ","))
+		out, err := cmd.CombinedOutput()
+		r.t.Logf("%s", out)
+		return err == nil
+	})
 }
 
 // TestPowerCutsLoseNothing: hexrd processes lose their power, one, a majority or
