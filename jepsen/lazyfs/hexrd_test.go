@@ -35,6 +35,15 @@ func setting(t *testing.T, name string, otherwise int) int {
 	return n
 }
 
+// logStores are those that a test runs on: in a short run one, by the seed.
+func logStores(seed int) []string {
+	both := []string{"bolt", "wal"}
+	if testing.Short() {
+		return both[seed%2:][:1]
+	}
+	return both
+}
+
 // rig is a cluster of hexrd processes, each with its data on a disk of its own.
 type rig struct {
 	t       *testing.T
@@ -126,7 +135,7 @@ const (
 // powerCut kills nodes, has their disks forget, and starts them again.
 func (r *rig) powerCut(ids []string, f fate) error {
 	for _, id := range ids {
-		if _, err := r.c.Signal(r.t.Context(), id, "KILL"); err != nil {
+		if _, err := r.c.Signal(r.t.Context(), id, "KILL"); err != nil && r.running(id) { // else it ended by itself
 			return err
 		}
 	}
@@ -139,6 +148,15 @@ func (r *rig) powerCut(ids []string, f fate) error {
 		}
 	}
 	return r.start(ids)
+}
+
+func (r *rig) running(id string) bool {
+	for _, n := range r.c.Nodes(r.t.Context()) {
+		if n.ID == id {
+			return n.State == "running"
+		}
+	}
+	return false
 }
 
 // start starts nodes at once: a majority waits for one another.
@@ -279,7 +297,8 @@ func (r *rig) check(l *load) {
 	r.verify()
 }
 
-// verify recomputes the audit's tree, and compares the roots of all nodes.
+// verify recomputes the audit's tree, and compares the roots of all nodes, once
+// who was started last has caught up.
 func (r *rig) verify() {
 	r.t.Helper()
 	w, err := r.c.Serve(r.t.Context(), "/hexr/auditor/verifier")
@@ -287,13 +306,13 @@ func (r *rig) verify() {
 		r.t.Fatal(err)
 	}
 	defer func() { _ = w.Close() }()
-	cmd := exec.CommandContext(r.t.Context(), r.program, "audit", "verify")
-	cmd.Env = append(os.Environ(), client.SocketEnv+"="+w.Address(), client.AddrEnv+"="+strings.Join(r.c.Addresses(), ","))
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		r.t.Errorf("audit verify: %v: %s", err, out)
-	}
-	r.t.Logf("%s", out)
+	until(r.t, "all nodes to have the same root", func() bool {
+		cmd := exec.CommandContext(r.t.Context(), r.program, "audit", "verify")
+		cmd.Env = append(os.Environ(), client.SocketEnv+"="+w.Address(), client.AddrEnv+"="+strings.Join(r.c.Addresses(), ","))
+		out, err := cmd.CombinedOutput()
+		r.t.Logf("%s", out)
+		return err == nil
+	})
 }
 
 // TestPowerCutsLoseNothing: hexrd processes lose their power, one, a majority or
@@ -302,7 +321,7 @@ func (r *rig) verify() {
 // HEXRD_ROUNDS and HEXRD_SEED make more of it.
 func TestPowerCutsLoseNothing(t *testing.T) {
 	rounds, seed := setting(t, "HEXRD_ROUNDS", 6), setting(t, "HEXRD_SEED", int(time.Now().UnixNano()%1e9))
-	for _, store := range []string{"bolt", "wal"} {
+	for _, store := range logStores(seed) {
 		t.Run(store, func(t *testing.T) {
 			t.Logf("HEXRD_SEED=%d", seed)
 			r := startRig(t, store, uint64(seed), "--snapshot-entries", "100", "--trailing-entries", "20", "--snapshot-interval", "1s")
@@ -320,6 +339,43 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 			}
 			r.check(l)
 			t.Logf("%d operations; power cuts: %v", l.done.Load(), cuts)
+		})
+	}
+}
+
+// TestSickDisks: the disk of a node fails, now and then or for good, is full, told
+// or not, or slow. The others go on; with the disk well again a plain start is all
+// that the node needs, also when the power went with it.
+func TestSickDisks(t *testing.T) {
+	rounds, seed := setting(t, "HEXRD_ROUNDS", 1), setting(t, "HEXRD_SEED", int(time.Now().UnixNano()%1e9))
+	ills := map[string]lazyfs.Faults{
+		"syncs fail": {SyncErrors: 1}, "some syncs fail": {SyncErrors: 0.2},
+		"some writes fail": {WriteErrors: 0.2}, "some reads fail": {ReadErrors: 0.5},
+		"full": {Full: true}, "over its quota": {Full: true, Room: 100_000, Hidden: true},
+		"slow": {Delay: 30 * time.Millisecond},
+	}
+	for _, store := range logStores(seed) {
+		t.Run(store, func(t *testing.T) {
+			t.Logf("HEXRD_SEED=%d", seed)
+			r := startRig(t, store, uint64(seed), "--snapshot-entries", "100", "--trailing-entries", "20", "--snapshot-interval", "1s")
+			l := r.load(4)
+			for i := range rounds {
+				for ill, faults := range ills {
+					id, f := nodes[r.chance.IntN(3)], []fate{killed, lost, torn}[r.chance.IntN(3)]
+					fail := func(err error) {
+						if err != nil {
+							t.Fatalf("round %d, the disk of %s: %s, then %s: %v", i, id, ill, f, err)
+						}
+					}
+					fail(r.disks[id].Set(faults))
+					fail(l.progress(60))
+					fail(r.disks[id].Set(lazyfs.Faults{}))
+					fail(r.powerCut([]string{id}, f))
+					fail(l.progress(10))
+				}
+			}
+			r.check(l)
+			t.Logf("%d operations", l.done.Load())
 		})
 	}
 }
