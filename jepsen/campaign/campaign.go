@@ -116,6 +116,9 @@ func (c *Config) replay(number int) string {
 	if c.Loopback {
 		args = append(args, "-loopback")
 	}
+	if c.Python != "" {
+		args = append(args, "-python", c.Python)
+	}
 	return strings.Join(args, " ")
 }
 
