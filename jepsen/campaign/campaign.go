@@ -32,7 +32,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if c.Program == "" {
 		c.Program = filepath.Join(c.Out, "hexrd")
-		if err := arena.Build(ctx, c.Program); err != nil {
+		if err := arena.Build(ctx, c.Program, arena.FaultTag); err != nil {
 			return err
 		}
 	}
