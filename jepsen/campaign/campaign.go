@@ -104,6 +104,9 @@ func (c *Config) replay(number int) string {
 	if c.LogStore != "" {
 		args = append(args, "-log-store", c.LogStore)
 	}
+	if c.SVIDTTL != 0 {
+		args = append(args, "-svid-ttl", c.SVIDTTL.String())
+	}
 	if len(c.Faults) > 0 {
 		args = append(args, "-faults", strings.Join(c.Faults, ","))
 	}
