@@ -87,7 +87,7 @@ func TestKeySteps(t *testing.T) {
 	b.one(nodeID, activate(value, 7), clash)
 	b.one(nodeID, keyDurable(value, 7, printA), ok)
 	b.one(nodeNamed("n2"), keyDurable(value, 7, printB), clash) // n2 made another one
-	b.one(nodeID, activate(value, 7), clash)                 // n2 lacks it
+	b.one(nodeID, activate(value, 7), clash)                    // n2 lacks it
 	b.one(nodeNamed("n2"), release(value, 7), ok)
 	b.one(nodeNamed("n2"), keyDurable(value, 7, printA), ok)
 	b.one(nodeNamed("n2"), keyDurable(value, 9, printA), none)

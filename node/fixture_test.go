@@ -39,6 +39,7 @@ type group struct {
 	limit  Limits
 	refuse func(*fsmpb.Access) fsmpb.Outcome
 	late   time.Duration // Timers.Late
+	timers Timers        // zero fields: short ones
 	log    *record
 
 	mu       sync.Mutex
@@ -143,8 +144,12 @@ func (g *group) config(id string, bootstrap, joining bool) Config {
 		InstallKeys: func(context.Context, []byte) error { return nil }, ExportKeys: g.keys.Export,
 		Stream: tcp{l}, Forward: link{g, id}, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
 		Now: func() time.Time { return time.Now().Add(g.offset(id)) }, Refuse: g.refuse,
-		Timers: Timers{Late: g.late, Heartbeat: 300 * time.Millisecond, Election: 300 * time.Millisecond, Lease: 200 * time.Millisecond},
+		Timers: g.timers,
 	}
+	c.Timers.Late = g.late
+	or(&c.Timers.Heartbeat, 300*time.Millisecond)
+	or(&c.Timers.Election, 300*time.Millisecond)
+	or(&c.Timers.Lease, 200*time.Millisecond)
 	if bootstrap {
 		c.Bootstrap = &Bootstrap{TrustDomain: "hexr.cloud", AuditKey: make([]byte, 32), Settings: &fsmpb.Settings{JoinWithoutToken: true}}
 	}

@@ -11,8 +11,18 @@ import (
 // all share that one.
 type instance struct {
 	*raft.Raft
+	trans raft.Transport
 	once  sync.Once
 	ended raft.Future
+}
+
+// stand makes this server a candidate now, as a leader does that hands over to it:
+// with the one message that raft has for that, to itself.
+func (i *instance) stand(id, addr string) error {
+	server, address := raft.ServerID(id), raft.ServerAddress(addr)
+	return i.trans.TimeoutNow(server, address, &raft.TimeoutNowRequest{RPCHeader: raft.RPCHeader{
+		ProtocolVersion: raft.ProtocolVersionMax, ID: []byte(server), Addr: i.trans.EncodePeer(server, address),
+	}}, &raft.TimeoutNowResponse{})
 }
 
 // Shutdown begins to end raft, and returns the future that waits for it.

@@ -123,7 +123,7 @@ func (n *Node) open(ctx context.Context) error {
 // goes on beside, and an error ends the node. Whoever asks this node about itself
 // must be answered from now on. ctx bounds Start alone.
 func (n *Node) Start(ctx context.Context) error {
-	n.streams = newStreams(n.cfg.Stream)
+	n.streams = newStreams(n.cfg.Stream, n.cfg.Address)
 	if n.exists && newInquiry(n).need > 0 {
 		n.own(n.startChecked)
 		return nil
@@ -157,7 +157,7 @@ func (n *Node) startChecked(ctx context.Context) {
 
 func (n *Node) run() {
 	for _, loop := range []func(context.Context){
-		n.reopenLoop, n.gather.run, n.batcher.run, n.housekeep, n.watchMembership, n.report,
+		n.reopenLoop, n.gather.run, n.batcher.run, n.housekeep, n.watchMembership, n.report, n.watchLeader,
 	} {
 		n.own(loop)
 	}

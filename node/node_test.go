@@ -146,7 +146,7 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 	n := g.start("n1", true, false)
 	_ = n
 	l := tcp{g.lis["n1"]}
-	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: newStreams(l).session(), MaxPool: 1, Timeout: time.Second, Logger: raftLog(silent).HCLog()})
+	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: newStreams(l, "127.0.0.1:1").session(), MaxPool: 1, Timeout: time.Second, Logger: raftLog(silent).HCLog()})
 	defer func() { _ = inner.Close() }()
 	var trans raft.Transport = transport{inner}
 	if _, ok := trans.(raft.WithPreVote); !ok {

@@ -134,7 +134,7 @@ func (n *Node) startRaft() error {
 		return ok
 	})
 	r.RegisterObserver(observer)
-	i := &instance{Raft: r}
+	i := &instance{Raft: r, trans: trans}
 	n.raft.Store(i)
 	n.own(func(ctx context.Context) { n.observe(ctx, i, observations) })
 	if n.closing.Load() || n.Err() != nil { // Close or fail may not have seen it

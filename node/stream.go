@@ -14,7 +14,9 @@ import (
 // dialled: a leader whose disk hangs goes on with its heartbeats until they end.
 type streams struct {
 	raft.StreamLayer
+	self  raft.ServerAddress
 	conns chan net.Conn
+	ended chan struct{} // has a value after the other side ended a stream that it had opened
 	done  chan struct{}
 	once  sync.Once
 	wg    sync.WaitGroup
@@ -27,7 +29,20 @@ type streams struct {
 // stream is a connection that its streams know of as long as it is open.
 type stream struct {
 	net.Conn
-	of *streams
+	of       *streams
+	accepted bool
+}
+
+// Read tells of the end of a stream that the other side had opened.
+func (c *stream) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	if err != nil && c.accepted {
+		select {
+		case c.of.ended <- struct{}{}:
+		default:
+		}
+	}
+	return n, err
 }
 
 func (c *stream) Close() error {
@@ -37,8 +52,12 @@ func (c *stream) Close() error {
 	return c.Conn.Close()
 }
 
-func newStreams(s raft.StreamLayer) *streams {
-	out := &streams{StreamLayer: s, conns: make(chan net.Conn), done: make(chan struct{}), open: map[*stream]struct{}{}}
+// newStreams takes the address that others dial this node at.
+func newStreams(s raft.StreamLayer, self string) *streams {
+	out := &streams{
+		StreamLayer: s, self: raft.ServerAddress(self), conns: make(chan net.Conn), ended: make(chan struct{}, 1),
+		done: make(chan struct{}), open: map[*stream]struct{}{},
+	}
 	out.wg.Add(1)
 	go out.accept()
 	return out
@@ -52,7 +71,7 @@ func (s *streams) accept() {
 		if err != nil {
 			return
 		}
-		if conn, err = s.own(conn); err != nil {
+		if conn, err = s.own(conn, true); err != nil {
 			return
 		}
 		select {
@@ -65,8 +84,8 @@ func (s *streams) accept() {
 }
 
 // own keeps a connection for stop; net.ErrClosed after that.
-func (s *streams) own(conn net.Conn) (net.Conn, error) {
-	c := &stream{conn, s}
+func (s *streams) own(conn net.Conn, accepted bool) (net.Conn, error) {
+	c := &stream{conn, s, accepted}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.stopped {
@@ -113,11 +132,29 @@ func (s session) Accept() (net.Conn, error) {
 }
 
 func (s session) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	if addr == s.self {
+		return s.loop(timeout)
+	}
 	conn, err := s.StreamLayer.Dial(addr, timeout)
 	if err != nil {
 		return nil, err
 	}
-	return s.own(conn)
+	return s.own(conn, false)
+}
+
+// loop is a stream to this node itself: see instance.stand.
+func (s session) loop(timeout time.Duration) (net.Conn, error) {
+	here, there := net.Pipe()
+	limit := time.NewTimer(timeout)
+	defer limit.Stop()
+	select {
+	case s.conns <- there:
+		return here, nil
+	case <-s.closed:
+	case <-s.done:
+	case <-limit.C:
+	}
+	return nil, net.ErrClosed
 }
 
 func (s session) Close() error {

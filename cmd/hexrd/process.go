@@ -5,6 +5,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -23,6 +24,24 @@ func protectProcess() error {
 		return err
 	}
 	return unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
+}
+
+const (
+	garbagePercent = 400
+	memoryLimit    = 400 << 20
+)
+
+// collectLater lets garbage pile up to some times of what is in use, which is
+// little: at the runtime's own setting a node spends an eighth of its time
+// collecting. Near the limit it collects as often as it must. GOGC and GOMEMLIMIT
+// come first.
+func collectLater() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(garbagePercent)
+	}
+	if os.Getenv("GOMEMLIMIT") == "" {
+		debug.SetMemoryLimit(memoryLimit)
+	}
 }
 
 // plainTraceback starts this program again, as the same process, where

@@ -176,6 +176,7 @@ func runNode(ctx context.Context, cfg hexrd.Config) error {
 	if err := protectProcess(); err != nil {
 		return fmt.Errorf("protect the process: %w", err)
 	}
+	collectLater()
 	quiet.Process(cfg.Logger)
 	dumpStacks(os.Stderr)
 	ctx, stop := signal.NotifyContext(ctx, syscall.SIGTERM, syscall.SIGINT)

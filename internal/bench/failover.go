@@ -42,8 +42,8 @@ func (r *standard) failover(ctx context.Context) ([]Row, error) {
 // kills is what the callers of one failover see.
 type kills struct {
 	mu     sync.Mutex
-	at     time.Time // of the kill; zero: not yet
-	first  time.Time // success of a put that was sent after it
+	gone   time.Time // when the leader's process had ended; zero: it runs
+	first  time.Time // success of a put that was sent after that
 	errors int64
 	back   chan struct{} // closed at first
 }
@@ -54,7 +54,7 @@ func (k *kills) put(began time.Time, err error) {
 	switch {
 	case err != nil:
 		k.errors++
-	case !k.at.IsZero() && began.After(k.at) && k.first.IsZero():
+	case !k.gone.IsZero() && began.After(k.gone) && k.first.IsZero():
 		k.first = time.Now()
 		close(k.back)
 	}
@@ -73,13 +73,13 @@ func (r *standard) failOnce(ctx context.Context) (time.Duration, int64, error) {
 	if err := sleep(ctx, settle); err != nil {
 		return 0, 0, errors.Join(err, stop())
 	}
-	k.mu.Lock()
-	k.at = time.Now()
-	k.mu.Unlock()
-	id := r.nodes[leader].ID
+	id, killed := r.nodes[leader].ID, time.Now()
 	if err := r.Cluster.Kill(ctx, id); err != nil {
 		return 0, 0, errors.Join(err, stop())
 	}
+	k.mu.Lock()
+	k.gone = time.Now()
+	k.mu.Unlock()
 	select {
 	case <-k.back:
 	case <-time.After(failoverLimit):
@@ -88,7 +88,7 @@ func (r *standard) failOnce(ctx context.Context) (time.Duration, int64, error) {
 		err = ctx.Err()
 	}
 	err = errors.Join(err, sleep(ctx, settle), stop(), r.Cluster.Start(ctx, id))
-	return k.first.Sub(k.at), k.errors, err
+	return k.first.Sub(killed), k.errors, err
 }
 
 // putAllTheWhile puts until stop is called.
