@@ -108,7 +108,9 @@ func (n *Network) Add(name string) (netip.Addr, *os.File, error) {
 	n.mu.Lock()
 	_, taken := n.ports[name]
 	full := n.closed || n.last >= maxNodes
-	n.last++
+	if !taken && !full {
+		n.last++
+	}
 	host := n.last
 	n.mu.Unlock()
 	if taken || full {
