@@ -35,6 +35,7 @@ test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
 	FUZZBUILD=plain FUZZTIME=2s ./fuzz.sh
 	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
 	$(MAKE) test-python
+	$(MAKE) jepsen-short SEED=11
 
 .PHONY: test-long
 test-long: $(SCHEMATHESIS) ## Run the Go tests at full length: both log stores, and nodes with the race detector
