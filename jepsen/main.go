@@ -45,6 +45,7 @@ func parse(args []string) (campaign.Config, error) {
 	f.IntVar(&c.Runs, "runs", 0, "how many runs (default: as many as -time allows)")
 	f.IntVar(&c.Nodes, "nodes", 0, "nodes (default: of the seed)")
 	f.StringVar(&c.LogStore, "log-store", "", "bolt or wal (default: of the seed)")
+	f.DurationVar(&c.SVIDTTL, "svid-ttl", 0, "life of SVIDs (default: of the seed)")
 	f.IntVar(&c.Kills, "kills", 0, "with -faults torture: end a run after so many kills")
 	f.BoolVar(&c.Loopback, "loopback", false, "no network namespaces, though they could be had")
 	f.StringVar(&c.Python, "python", "", "Python interpreter with the SDK, for its workload")

@@ -158,24 +158,6 @@ func (c *Cluster) Remove(ctx context.Context, id string) error {
 	return nil
 }
 
-// Settle removes the nodes that were abandoned and are members still, and lets
-// new ones join in their place.
-func (c *Cluster) Settle(ctx context.Context) error {
-	c.settling.Lock()
-	defer c.settling.Unlock()
-	for _, id := range c.Unsettled() {
-		if err := c.Remove(ctx, id); err != nil {
-			return err
-		}
-	}
-	for len(c.Members()) < c.cfg.Nodes {
-		if _, err := c.Join(ctx, ""); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // Operator is a client for the operator of the cluster, through any member.
 func (c *Cluster) Operator(ctx context.Context) (*client.Client, error) {
 	socket, err := c.Identity(ctx, "/hexr/operator/jepsen")
@@ -244,18 +226,6 @@ func (c *Cluster) LogFiles() map[string]string {
 	return files
 }
 
-// Unsettled are the nodes that were abandoned, and that the cluster has still.
-func (c *Cluster) Unsettled() (ids []string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	for _, n := range c.nodes {
-		if n.pending() {
-			ids = append(ids, n.ID)
-		}
-	}
-	return ids
-}
-
 // Leader is the member that leads, as the first that answers sees it; nil: nobody
 // says.
 func (c *Cluster) Leader(ctx context.Context) *Node {
@@ -271,24 +241,6 @@ func (c *Cluster) Leader(ctx context.Context) *Node {
 		return nil
 	}
 	return c.Node(st.GetLeader())
-}
-
-// Recover starts every member that is down, lets paused ones go on, and returns
-// when all are healthy. An error names who is not: a human is needed.
-func (c *Cluster) Recover(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, 2*startLimit)
-	defer cancel()
-	for _, n := range c.Members() {
-		if err := errors.Join(n.Continue(), n.Start()); err != nil && !n.Retired() {
-			return fmt.Errorf("start %s: %w", n.ID, err)
-		}
-	}
-	for _, n := range c.Members() {
-		if err := n.WaitHealthy(ctx); err != nil && !errors.Is(err, errRetired) {
-			return err
-		}
-	}
-	return c.Settle(ctx)
 }
 
 // Close ends all processes, waits for them, and removes the sockets.

@@ -3,6 +3,7 @@ package arena
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"sync"
@@ -24,6 +25,7 @@ type authority struct {
 	made    int
 	cas     []*dev.CA // of the bundle
 	signer  *dev.CA
+	silent  bool
 	changed chan struct{}
 }
 
@@ -79,11 +81,23 @@ func (a *authority) bundle() *x509bundle.Bundle {
 	return x509bundle.FromX509Authorities(a.td, certs)
 }
 
+var errSilent = errors.New("the authority issues nothing now")
+
+// silence lets nothing be issued any more, or all again.
+func (a *authority) silence(silent bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.silent = silent
+}
+
 // issue makes what a Workload API serves.
 func (a *authority) issue(id spiffeid.ID, ttl time.Duration) func(context.Context) (dev.Issued, error) {
 	return func(context.Context) (dev.Issued, error) {
 		a.mu.Lock()
 		defer a.mu.Unlock()
+		if a.silent {
+			return dev.Issued{}, errSilent
+		}
 		issued, err := a.signer.Issue(id, ttl, false)
 		issued.X509, issued.Stale = a.bundle(), a.changed
 		return issued, err
@@ -107,3 +121,9 @@ func (c *Cluster) ActivateCA() { c.authority.activate() }
 
 // RetireCA is the last step.
 func (c *Cluster) RetireCA() { c.authority.retire() }
+
+// SilenceCA lets no SVID be issued or renewed until it is called with false.
+func (c *Cluster) SilenceCA(silent bool) { c.authority.silence(silent) }
+
+// SVIDTTL is how long SVIDs live.
+func (c *Cluster) SVIDTTL() time.Duration { return c.cfg.SVIDTTL }

@@ -32,7 +32,7 @@ func Run(ctx context.Context, c Config) error {
 	}
 	if c.Program == "" {
 		c.Program = filepath.Join(c.Out, "hexrd")
-		if err := arena.Build(ctx, c.Program); err != nil {
+		if err := arena.Build(ctx, c.Program, arena.FaultTag); err != nil {
 			return err
 		}
 	}
@@ -104,6 +104,9 @@ func (c *Config) replay(number int) string {
 	if c.LogStore != "" {
 		args = append(args, "-log-store", c.LogStore)
 	}
+	if c.SVIDTTL != 0 {
+		args = append(args, "-svid-ttl", c.SVIDTTL.String())
+	}
 	if len(c.Faults) > 0 {
 		args = append(args, "-faults", strings.Join(c.Faults, ","))
 	}
@@ -115,6 +118,9 @@ func (c *Config) replay(number int) string {
 	}
 	if c.Loopback {
 		args = append(args, "-loopback")
+	}
+	if c.Python != "" {
+		args = append(args, "-python", c.Python)
 	}
 	return strings.Join(args, " ")
 }

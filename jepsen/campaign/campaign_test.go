@@ -57,7 +57,7 @@ func TestReplayCommand(t *testing.T) {
 // what it leaves out, finds nothing, and leaves a report.
 func TestRunOnLoopback(t *testing.T) {
 	program := filepath.Join(t.TempDir(), "hexrd")
-	if err := arena.Build(t.Context(), program); err != nil {
+	if err := arena.Build(t.Context(), program, ""); err != nil {
 		t.Fatal(err)
 	}
 	out := t.TempDir()

@@ -22,6 +22,7 @@ type Config struct {
 
 	Nodes     int
 	LogStore  string
+	SVIDTTL   time.Duration
 	Faults    []string      // empty: a mix
 	Workloads []string      // empty: all
 	Kills     int           // end the run after so many kills of the torture
@@ -44,6 +45,8 @@ func (c *Config) Validate() error {
 		return errors.New("-nodes must be 3 to 9")
 	case c.LogStore != "" && c.LogStore != "bolt" && c.LogStore != "wal":
 		return errors.New("-log-store is bolt or wal")
+	case c.SVIDTTL < 0:
+		return errors.New("-svid-ttl must be positive")
 	case c.From < 1:
 		return errors.New("-from begins with 1")
 	}
@@ -88,6 +91,9 @@ func (c *Config) plan(number int) Plan {
 	}
 	if c.LogStore != "" {
 		p.LogStore = c.LogStore
+	}
+	if c.SVIDTTL != 0 {
+		p.SVIDTTL = c.SVIDTTL
 	}
 	if len(c.Faults) > 0 {
 		p.Faults = c.Faults

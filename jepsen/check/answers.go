@@ -33,25 +33,28 @@ func reason(o *history.Op) string {
 	return stable
 }
 
-// settledShare of the calls that are made when all nodes are healthy again must be
-// answered.
+// settledShare of what is read when all nodes are healthy again must be answered.
 const settledShare = 0.95
 
-// Settled looks at the calls after all faults were taken back.
+// Settled looks at the reads after all faults were taken back, each of which is
+// tried some times.
 func Settled(e *Evidence) Result {
 	r := Result{Name: "settled"}
-	decided := 0
+	answered := map[string]bool{}
 	for i := range e.Ops {
-		if e.Ops[i].Worker != history.LastWorker {
-			continue
+		if o := &e.Ops[i]; o.Worker == history.LastWorker {
+			what := o.Kind + " " + o.Path + " at " + o.Node
+			answered[what] = answered[what] || o.Decided()
 		}
-		r.Checked++
-		if e.Ops[i].Decided() {
+	}
+	decided := 0
+	for _, ok := range answered {
+		if r.Checked++; ok {
 			decided++
 		}
 	}
 	if float64(decided) < settledShare*float64(r.Checked) {
-		r.problem("%d of %d calls to healthy nodes were answered", decided, r.Checked)
+		r.problem("%d of %d reads at healthy nodes were answered", decided, r.Checked)
 	}
 	return r
 }

@@ -4,6 +4,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -204,7 +205,7 @@ func TestDeniedStaysDenied(t *testing.T) {
 func TestSettled(t *testing.T) {
 	e := &Evidence{}
 	for i := range 100 {
-		o := history.Op{Worker: history.LastWorker, Outcome: history.NotFound}
+		o := history.Op{Worker: history.LastWorker, Outcome: history.NotFound, Path: strconv.Itoa(i)}
 		if i < 5 {
 			o.Outcome = history.Unknown
 		}
@@ -213,6 +214,10 @@ func TestSettled(t *testing.T) {
 	clean(t, Settled(e))
 	e.Ops[10].Outcome = history.Refused
 	finds(t, Settled(e), "94 of 100")
+	again := e.Ops[10]
+	again.Outcome = history.OK
+	e.Ops = append(e.Ops, again)
+	clean(t, Settled(e))
 }
 
 func TestLogs(t *testing.T) {

@@ -25,6 +25,9 @@ var (
 	longPause  = span{3 * time.Second, 8 * time.Second} // longer than any lease
 )
 
+// upLimit is how long the torture waits for a majority to be up again.
+const upLimit = 30 * time.Second
+
 func processFaults() []Fault {
 	return []Fault{
 		{"kill-one", Process, 3, killed(func(_ context.Context, t *Target, r *rand.Rand) []*arena.Node { return some(t, r, 1) })},
@@ -114,9 +117,28 @@ func lagged(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 
 // tortureFaults is one kill after the other, for a whole campaign.
 func tortureFaults() []Fault {
-	return []Fault{{"restart-torture", Torture, 1, func(_ context.Context, t *Target, r *rand.Rand) (string, error) {
+	return []Fault{{"restart-torture", Torture, 1, func(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 		n := some(t, r, 1)[0]
 		n.Kill(true)
-		return n.ID, nil
+		return n.ID, majorityUp(ctx, t)
 	}}}
+}
+
+// majorityUp waits until most members are healthy, the one that was killed last
+// or not: where a machine starts nodes more slowly than they are killed, there
+// would be no load.
+func majorityUp(ctx context.Context, t *Target) error {
+	ctx, cancel := context.WithTimeout(ctx, upLimit)
+	defer cancel()
+	members := t.Cluster.Members()
+	up := make(chan error, len(members))
+	for _, n := range members {
+		go func() { up <- n.WaitHealthy(ctx) }()
+	}
+	for range len(members)/2 + 1 {
+		if err := <-up; err != nil {
+			return err
+		}
+	}
+	return nil
 }

@@ -34,6 +34,7 @@ type Network struct {
 	rules  map[[2]string]Rule
 	random *rand.Rand // guarded by randomMu
 	closed bool
+	last   byte // host of the newest node
 
 	randomMu sync.Mutex
 	wg       sync.WaitGroup
@@ -104,12 +105,15 @@ func (n *Network) attach(p *port, host byte) {
 
 // Add makes a namespace for a node, and returns its address there.
 func (n *Network) Add(name string) (netip.Addr, *os.File, error) {
-	n.mu.RLock()
-	host := byte(len(n.ports)) // the outside is one of them
+	n.mu.Lock()
 	_, taken := n.ports[name]
-	closed := n.closed
-	n.mu.RUnlock()
-	if taken || closed || host > maxNodes {
+	full := n.closed || n.last >= maxNodes
+	if !taken && !full {
+		n.last++
+	}
+	host := n.last
+	n.mu.Unlock()
+	if taken || full {
 		return netip.Addr{}, nil, fmt.Errorf("the network takes no node %s", name)
 	}
 	addr := n.address(host)

@@ -50,7 +50,7 @@ func (w *Listing) Run(ctx context.Context, worker int, r *rand.Rand) {
 func (w *Listing) Last(ctx context.Context, r *rand.Rand) {
 	for age := range w.Session.recorder.Now()/listAge + 1 {
 		for _, n := range w.Cluster.Members() {
-			w.Session.Do(ctx, r, n, history.Op{
+			w.Session.insist(ctx, r, n, history.Op{
 				Workload: w.Name(), Worker: history.LastWorker, Kind: history.List, Path: fmt.Sprintf("list/%d/", age),
 			})
 		}

@@ -40,7 +40,10 @@ func (w *Python) Name() string { return "python" }
 // pythonReady says why an interpreter can't run the client.
 func pythonReady(ctx context.Context, interpreter string) error {
 	if interpreter == "" {
-		return errors.New("no interpreter was given")
+		return errors.New("no interpreter was given (-python)")
+	}
+	if _, err := exec.LookPath(interpreter); err != nil {
+		return errors.New("there is no such interpreter: make test-python makes one")
 	}
 	out, err := exec.CommandContext(ctx, interpreter, "-c", "import hexr, opentelemetry.trace").CombinedOutput()
 	if err != nil {

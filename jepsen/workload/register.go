@@ -91,7 +91,7 @@ func (w *Register) Last(ctx context.Context, r *rand.Rand) {
 		for key := range registerKeys {
 			members := w.Cluster.Members()
 			o := history.Op{Workload: w.Name(), Worker: history.LastWorker, Kind: history.Get, Path: fmt.Sprintf("register/%d/%d", age, key)}
-			w.Session.Do(ctx, r, members[(int(age)+key)%len(members)], o)
+			w.Session.insist(ctx, r, members[(int(age)+key)%len(members)], o)
 		}
 	}
 }

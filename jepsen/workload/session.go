@@ -134,6 +134,18 @@ func (s *Session) Do(ctx context.Context, r *rand.Rand, node *arena.Node, o hist
 	return o
 }
 
+const insistence = 5 // tries at a healthy node, which may be slow
+
+// insist is Do, tried again while there is no answer. Each try is a call of its
+// own.
+func (s *Session) insist(ctx context.Context, r *rand.Rand, node *arena.Node, o history.Op) {
+	for range insistence {
+		if done := s.Do(ctx, r, node, o); done.Decided() {
+			return
+		}
+	}
+}
+
 func trace(r *rand.Rand) string {
 	var id [16]byte
 	for i := range id {

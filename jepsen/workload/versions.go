@@ -68,7 +68,7 @@ func (w *Versioned) Last(ctx context.Context, r *rand.Rand) {
 	for age := range w.Session.recorder.Now()/versionAge + 1 {
 		for key := range versionPaths {
 			members := w.Cluster.Members()
-			w.Session.Do(ctx, r, members[key%len(members)], history.Op{
+			w.Session.insist(ctx, r, members[key%len(members)], history.Op{
 				Workload: w.Name(), Worker: history.LastWorker, Kind: history.Versions, Path: fmt.Sprintf("versions/%d/%d", age, key),
 			})
 		}
