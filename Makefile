@@ -87,6 +87,12 @@ LOG_STORE ?= bolt
 bench: build ## Measure the standard table into docs/performance.md and OUT (FULL=1: the large store, LOG_STORE)
 	$(TOOLS)/hexrd bench standard $(LARGE) --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(OUT)
 
+.PHONY: bench-etcd
+bench-etcd: build ## Measure etcd beside hexrd into docs/performance.md (installs Debian's etcd-server)
+	command -v etcd || apt-get install -y --no-install-recommends etcd-server
+	cd internal/bench/etcd && $(GO) build -o $(TOOLS)/bench-etcd .
+	$(TOOLS)/hexrd bench etcd --driver $(TOOLS)/bench-etcd --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(TOOLS)/bench-etcd.json
+
 .PHONY: bench-go
 bench-go: ## Run the benchmarks of packages
 	$(GO) test -run '^$$' -bench . ./...
