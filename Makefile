@@ -93,6 +93,10 @@ bench-etcd: build ## Measure etcd beside hexrd into docs/performance.md (install
 	cd internal/bench/etcd && $(GO) build -o $(TOOLS)/bench-etcd .
 	$(TOOLS)/hexrd bench etcd --driver $(TOOLS)/bench-etcd --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(TOOLS)/bench-etcd.json
 
+.PHONY: bench-growth
+bench-growth: build ## Measure how costs grow with secrets, agents, versions and audit rows, into docs/performance.md
+	$(TOOLS)/hexrd bench growth --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(TOOLS)/bench-growth.json
+
 .PHONY: bench-go
 bench-go: ## Run the benchmarks of packages
 	$(GO) test -run '^$$' -bench . ./...

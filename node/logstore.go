@@ -14,7 +14,10 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
+	"github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/metadb"
+	"github.com/hashicorp/raft-wal/segment"
+	"github.com/hashicorp/raft-wal/types"
 	"go.etcd.io/bbolt"
 )
 
@@ -91,13 +94,27 @@ func (w walLog) GetLog(index uint64, l *raft.Log) error {
 
 func (w walLog) Close() error { return errors.Join(w.WAL.Close(), w.meta.Close()) }
 
+// walFiles opens a segment that was cut off at its end by reading it through.
+// raft-wal 0.4.0 seals such a segment without the index that it looks for when it
+// is opened again (hashicorp/raft-wal#31); what it does for the unsealed tail makes
+// the index anew, in memory.
+type walFiles struct{ *segment.Filer }
+
+func (f walFiles) Open(info types.SegmentInfo) (types.SegmentReader, error) {
+	if info.IndexStart == 0 {
+		return f.RecoverTail(info)
+	}
+	return f.Filer.Open(info)
+}
+
 func openWAL(path string, log *slog.Logger) (l walLog, err error) {
 	if err := walkBolt(filepath.Join(path, "wal-meta.db")); err != nil {
 		return walLog{}, err
 	}
 	meta := &metadb.BoltMetaDB{}
 	err = whole(path, func() error {
-		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta))
+		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta),
+			wal.WithSegmentFiler(walFiles{segment.NewFiler(path, fs.New())}))
 		l = walLog{s, meta}
 		return err
 	})

@@ -50,7 +50,7 @@ type benchBed struct {
 }
 
 // startBed starts three nodes in a new directory.
-func startBed(ctx context.Context, cmd *cobra.Command, logStore string, identities int) (_ *benchBed, err error) {
+func startBed(ctx context.Context, cmd *cobra.Command, logStore string, identities int, nodeArgs ...string) (_ *benchBed, err error) {
 	b := &benchBed{}
 	if b.program, err = os.Executable(); err != nil {
 		return nil, err
@@ -67,7 +67,7 @@ func startBed(ctx context.Context, cmd *cobra.Command, logStore string, identiti
 	if err := os.Mkdir(svids, 0o700); err != nil {
 		return nil, err
 	}
-	b.cluster, err = dev.Start(ctx, dev.Config{Dir: clusterDir, LogStore: logStore, SVIDTTL: benchSVIDs, Progress: cmd.ErrOrStderr()})
+	b.cluster, err = dev.Start(ctx, dev.Config{Dir: clusterDir, LogStore: logStore, SVIDTTL: benchSVIDs, NodeArgs: nodeArgs, Progress: cmd.ErrOrStderr()})
 	if err != nil {
 		return b, err
 	}
