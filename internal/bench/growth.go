@@ -132,7 +132,7 @@ func (r *growing) snapshotLast(ctx context.Context) (float64, error) {
 
 // restartOnce is the time that a follower takes to its first answer.
 func (r *growing) restartOnce(ctx context.Context) (float64, error) {
-	row, err := r.standard.restart(ctx, r.config(Get, 1, All))
+	row, err := r.restart(ctx, r.config(Get, 1, All))
 	return row.Value * 1000, err
 }
 
