@@ -107,6 +107,16 @@ jepsen-mutants: ## Put deliberate bugs into copies of the tree: the suite must f
 bench: build ## Measure the standard table into docs/performance.md and OUT (FULL=1: the large store, LOG_STORE)
 	$(TOOLS)/hexrd bench standard $(LARGE) --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(OUT)
 
+.PHONY: bench-etcd
+bench-etcd: build ## Measure etcd beside hexrd into docs/performance.md (installs Debian's etcd-server)
+	command -v etcd || apt-get install -y --no-install-recommends etcd-server
+	cd internal/bench/etcd && $(GO) build -o $(TOOLS)/bench-etcd .
+	$(TOOLS)/hexrd bench etcd --driver $(TOOLS)/bench-etcd --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(TOOLS)/bench-etcd.json
+
+.PHONY: bench-growth
+bench-growth: build ## Measure how costs grow with secrets, agents, versions and audit rows, into docs/performance.md
+	$(TOOLS)/hexrd bench growth --log-store $(LOG_STORE) --commit $(COMMIT) --page docs/performance.md --out $(TOOLS)/bench-growth.json
+
 .PHONY: bench-go
 bench-go: ## Run the benchmarks of packages
 	$(GO) test -run '^$$' -bench . ./...

@@ -36,6 +36,7 @@ func (s *Server) registerMetrics() {
 	gauge("rotations_overdue", "Secrets whose rotation is overdue.", func() float64 { return float64(s.node.Store().Overdue()) })
 	counter("raft_log_syncs_total", "Syncs of the raft log's disk.", func() uint64 { return s.node.Counts().LogSyncs })
 	counter("snapshots_total", "Snapshots made or received.", func() uint64 { return s.node.Counts().Snapshots })
+	gauge("snapshot_seconds", "How long the last snapshot took.", func() float64 { return s.node.Counts().Snapshot.Seconds() })
 	gauge("members", "Servers in the raft configuration.", func() float64 {
 		return float64(len(s.node.Store().Configuration().GetServers()))
 	})

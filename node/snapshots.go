@@ -44,6 +44,7 @@ type snapshots struct {
 	damaged     func() // hears that the newest one can't be sent
 	log         *slog.Logger
 	made        atomic.Uint64
+	took        atomic.Int64 // the last one, nanoseconds
 
 	mu    sync.Mutex
 	refs  map[string]int
@@ -81,7 +82,7 @@ func (s *snapshots) Create(version raft.SnapshotVersion, index, term uint64, con
 	meta := raft.SnapshotMeta{
 		Version: version, ID: id, Index: index, Term: term, Configuration: conf, ConfigurationIndex: confIndex,
 	}
-	k := &sink{s: s, meta: meta, dir: filepath.Join(s.dir, id+partSuffix)}
+	k := &sink{s: s, meta: meta, dir: filepath.Join(s.dir, id+partSuffix), began: time.Now()}
 	if err := os.Mkdir(k.dir, 0o700); err != nil {
 		return nil, fmt.Errorf("create snapshot: %w", err)
 	}
@@ -251,9 +252,10 @@ func (r *source) Close() error {
 
 // sink receives a snapshot: a local checkpoint, or a stream.
 type sink struct {
-	s    *snapshots
-	meta raft.SnapshotMeta
-	dir  string
+	s     *snapshots
+	meta  raft.SnapshotMeta
+	dir   string
+	began time.Time
 
 	pipe   *io.PipeWriter // of a stream
 	result chan error
@@ -308,6 +310,7 @@ func (k *sink) Close() error {
 		return errors.Join(fmt.Errorf("write snapshot: %w", err), os.RemoveAll(k.dir))
 	}
 	k.s.made.Add(1)
+	k.s.took.Store(int64(time.Since(k.began)))
 	k.s.reap()
 	return nil
 }

@@ -1,6 +1,10 @@
 package node
 
-import "github.com/hashicorp/raft"
+import (
+	"time"
+
+	"github.com/hashicorp/raft"
+)
 
 // Status is where the replica stands. It needs no quorum.
 type Status struct {
@@ -44,13 +48,14 @@ func (n *Node) Status() Status {
 
 // Counts of what the replica did since it was opened.
 type Counts struct {
-	LogSyncs  uint64 // of the raft log's disk
-	Snapshots uint64 // made here, or received
+	LogSyncs  uint64        // of the raft log's disk
+	Snapshots uint64        // made here, or received
+	Snapshot  time.Duration // that the last one took
 }
 
 // Counts of this node.
 func (n *Node) Counts() Counts {
-	c := Counts{LogSyncs: n.stores.Load(), Snapshots: n.snapshots.made.Load()}
+	c := Counts{LogSyncs: n.stores.Load(), Snapshots: n.snapshots.made.Load(), Snapshot: time.Duration(n.snapshots.took.Load())}
 	if n.logKind == LogStoreBolt { // its pages, and then the page that makes them count
 		c.LogSyncs *= 2
 	}

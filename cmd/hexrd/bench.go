@@ -94,7 +94,7 @@ of --auditor-cert and --auditor-key.`,
 	f.String("auditor-cert", "", "an auditor's SVID, to read metrics at the port")
 	f.String("auditor-key", "", "its private key")
 	cmd.MarkFlagsRequiredTogether("auditor-cert", "auditor-key")
-	cmd.AddCommand(newBenchStandardCommand(), newBenchEchoCommand(), newBenchRaftCommand())
+	cmd.AddCommand(newBenchStandardCommand(), newBenchEtcdCommand(), newBenchGrowthCommand(), newBenchEchoCommand(), newBenchRaftCommand())
 	return cmd
 }
 

@@ -201,17 +201,25 @@ func (w *writer) step(ctx context.Context, i int) error {
 
 // TestKillsLoseNothing runs agents against three nodes that are killed and
 // started again all the while.
-func TestKillsLoseNothing(t *testing.T) { killsLoseNothing(t, count(t, 1200)) }
+func TestKillsLoseNothing(t *testing.T) {
+	for _, store := range logStores() {
+		t.Run(store, func(t *testing.T) { killsLoseNothing(t, store, count(t, 800)) })
+	}
+}
 
 // TestKillsLoseNothingAmongSnapshots does the same with a snapshot every few
 // entries, and a log that keeps next to nothing: who was away comes back by one.
 func TestKillsLoseNothingAmongSnapshots(t *testing.T) {
-	killsLoseNothing(t, count(t, 800), "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
+	for _, store := range logStores() {
+		t.Run(store, func(t *testing.T) {
+			killsLoseNothing(t, store, count(t, 500), "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
+		})
+	}
 }
 
-func killsLoseNothing(t *testing.T, operations int, nodeArgs ...string) {
+func killsLoseNothing(t *testing.T, store string, operations int, nodeArgs ...string) {
 	const agents = 8
-	c, dir := startCluster(t, "bolt", nodeArgs...)
+	c, dir := startCluster(t, store, nodeArgs...)
 	var writers []*writer
 	for i := range agents {
 		id := fmt.Sprintf("acme/agent-%d", i)

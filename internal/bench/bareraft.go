@@ -156,5 +156,7 @@ type tlsStream struct {
 }
 
 func (s tlsStream) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
-	return tls.DialWithDialer(&net.Dialer{Timeout: timeout}, "tcp", string(addr), s.id.client())
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return (&tls.Dialer{Config: s.id.client()}).DialContext(ctx, "tcp", string(addr))
 }

@@ -12,7 +12,7 @@ import (
 const (
 	rowsBatch     = 100 // paths of a batch that makes audit rows
 	restarts      = 3
-	snapshotLimit = 3 * time.Minute
+	snapshotLimit = 10 * time.Minute
 	snapshotPoll  = 50 * time.Millisecond
 	firstAnswer   = 5 * time.Millisecond // between tries
 )

@@ -9,6 +9,9 @@ import (
 	"strings"
 )
 
+// reportMode: there is nothing in a report that others may not read.
+const reportMode = 0o644
+
 // Row of the report.
 type Row struct {
 	Name     string   `json:"name"`
@@ -72,7 +75,7 @@ func (r Report) WriteJSON(file string) error {
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(file, append(data, '\n'), 0o644)
+	return os.WriteFile(file, append(data, '\n'), reportMode)
 }
 
 // WritePage replaces the report's section of a Markdown page, which lies between
@@ -88,7 +91,7 @@ func (r Report) WritePage(file string) error {
 	if !ok1 || !ok2 {
 		return fmt.Errorf("%s has no section between %q and %q", file, strings.TrimSpace(begin), strings.TrimSpace(end))
 	}
-	return os.WriteFile(file, []byte(before+begin+r.Markdown()+end+after), 0o644)
+	return os.WriteFile(file, []byte(before+begin+r.Markdown()+end+after), reportMode)
 }
 
 // Markdown is the report as a table.

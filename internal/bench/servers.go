@@ -29,6 +29,7 @@ const (
 	mLastIndex  = "hexrd_raft_last_index"
 	mRows       = "hexrd_audit_rows"
 	mApplied    = "hexrd_fsm_applied_index"
+	mSnapshot   = "hexrd_snapshot_seconds"
 	mSnapshots  = "hexrd_snapshots_total"
 )
 

@@ -24,11 +24,29 @@ func MintFiles(ctx context.Context, dir, id, into string, ttl time.Duration) (Fi
 	if err != nil {
 		return Files{}, err
 	}
-	cert, key, err := issued.SVID.Marshal()
+	return write(issued, id, into)
+}
+
+// ServerFiles writes an SVID (see ParseID) that also carries the loopback
+// addresses, for servers whose clients check host names.
+func (c *Cluster) ServerFiles(id, into string) (Files, error) {
+	parsed, err := ParseID(c.td, id)
 	if err != nil {
 		return Files{}, err
 	}
-	bundle, err := issued.X509.Marshal()
+	issued, err := c.ca.Issue(parsed, c.cfg.ttl(), true)
+	if err != nil {
+		return Files{}, err
+	}
+	return write(issued, id, into)
+}
+
+func write(i Issued, id, into string) (Files, error) {
+	cert, key, err := i.SVID.Marshal()
+	if err != nil {
+		return Files{}, err
+	}
+	bundle, err := i.X509.Marshal()
 	if err != nil {
 		return Files{}, err
 	}
