@@ -19,7 +19,6 @@ trap 'rm -rf "$copy"' EXIT
 git archive HEAD | tar x -C "$copy"
 patches=$PWD/jepsen/mutants
 cd "$copy"
-$GO build -o "$copy/suite" ./jepsen
 
 build() { $GO build -tags hexrdfault -o "$copy/hexrd" ./cmd/hexrd; }
 
@@ -50,6 +49,7 @@ for name; do
 		exit 1
 	fi
 done
+$GO build -o "$copy/suite" ./jepsen
 build
 (cd "$patches" && for name; do sed -n 's/^Flags: //p' "$name.patch"; done) | sort -u > "$copy/flags"
 n=0
