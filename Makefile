@@ -81,7 +81,7 @@ $(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt
 COMMIT = $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- '*.go' go.mod || echo +)
 OUT ?= $(TOOLS)/bench.json
 LARGE := $(if $(FULL),--secrets 1000000 --rows 10000000)
-LOG_STORE ?= bolt
+LOG_STORE ?= wal
 
 .PHONY: bench
 bench: build ## Measure the standard table into docs/performance.md and OUT (FULL=1: the large store, LOG_STORE)

@@ -151,7 +151,7 @@ func logKind(dir, want string) (string, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
-	or(&want, LogStoreBolt)
+	or(&want, LogStoreWAL)
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}

@@ -106,13 +106,13 @@ func TestLogStoresTruncated(t *testing.T) {
 func TestLogStoreIsFixed(t *testing.T) {
 	dir := t.TempDir()
 	l, kind, err := openLog(dir, "", silent)
-	if err != nil || kind != LogStoreBolt {
+	if err != nil || kind != LogStoreWAL {
 		t.Fatal(kind, err)
 	}
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	if _, _, err := openLog(dir, LogStoreWAL, silent); !errors.Is(err, ErrLogStore) {
+	if _, _, err := openLog(dir, LogStoreBolt, silent); !errors.Is(err, ErrLogStore) {
 		t.Fatalf("another store: %v", err)
 	}
 }
