@@ -97,7 +97,7 @@ jepsen-short: ## Do the same for two or three minutes
 COMMIT = $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- '*.go' go.mod || echo +)
 OUT ?= $(TOOLS)/bench.json
 LARGE := $(if $(FULL),--secrets 1000000 --rows 10000000)
-LOG_STORE ?= bolt
+LOG_STORE ?= wal
 
 .PHONY: jepsen-mutants
 jepsen-mutants: ## Put deliberate bugs into copies of the tree: the suite must find each (as root)

@@ -14,7 +14,7 @@ import (
 // Defaults of Config.
 const (
 	DefaultBind     = "127.0.0.1:7443"
-	DefaultLogStore = "bolt"
+	DefaultLogStore = "wal"
 )
 
 // Config is a node's own configuration: addresses, directories, the wrapper and

@@ -95,9 +95,8 @@ func requestIDText(c *call) string {
 }
 
 func grpcMetadata(ctx context.Context) metadata {
-	md, _ := grpcmetadata.FromIncomingContext(ctx)
 	p, _ := ctx.Value(passKey{}).(*pass)
-	if v := md.Get("traceparent"); len(v) > 0 {
+	if v := grpcmetadata.ValueFromIncomingContext(ctx, "traceparent"); len(v) > 0 { // without a copy of all others
 		return metadata{traceParent: v[0], pass: p}
 	}
 	return metadata{pass: p}

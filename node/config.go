@@ -43,7 +43,7 @@ type Config struct {
 	ID      string // node ID
 	Dir     string
 	Address string // advertised host:port
-	// LogStore is "bolt" or "wal"; empty: what the directory has, or "bolt".
+	// LogStore is "bolt" or "wal"; empty: what the directory has, or "wal".
 	LogStore string
 	Keys     *seal.Keyring
 	// InstallKeys makes a keyring that came with a snapshot durable; ExportKeys

@@ -173,7 +173,7 @@ func logKind(dir, want string) (string, error) {
 	if !errors.Is(err, os.ErrNotExist) {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
-	or(&want, LogStoreBolt)
+	or(&want, LogStoreWAL)
 	if err := durable.MakeDir(filepath.Dir(file)); err != nil {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hexrdev/hexrd"
 	"github.com/hexrdev/hexrd/internal/bench"
 )
 
@@ -58,7 +59,7 @@ same loads on both, in turns. ` + "`make bench-etcd`" + ` builds the program tha
 	f := cmd.Flags()
 	f.StringVar(&program, "driver", "bin/bench-etcd", "the program that drives etcd")
 	f.StringVar(&etcd, "etcd", "etcd", "the etcd program")
-	f.StringVar(&p.LogStore, "log-store", "bolt", "raft log store of hexrd: bolt or wal")
+	f.StringVar(&p.LogStore, "log-store", hexrd.DefaultLogStore, "raft log store of hexrd: bolt or wal")
 	f.DurationVar(&p.Duration, "duration", 5*time.Second, "of each measurement")
 	f.IntVar(&p.Rounds, "rounds", 3, "how often each is done")
 	report.add(cmd)

@@ -11,6 +11,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hexrdev/hexrd"
 	"github.com/hexrdev/hexrd/client"
 	"github.com/hexrdev/hexrd/internal/bench"
 )
@@ -51,7 +52,7 @@ func newBenchGrowthCommand() *cobra.Command {
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&g.LogStore, "log-store", "bolt", "raft log store: bolt or wal")
+	f.StringVar(&g.LogStore, "log-store", hexrd.DefaultLogStore, "raft log store: bolt or wal")
 	f.DurationVar(&g.Duration, "duration", 3*time.Second, "of each measurement")
 	f.IntVar(&g.Steps, "steps", 3, "sizes of each dimension, each four times the one before")
 	report.add(cmd)

@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/hexrdev/hexrd"
 	"github.com/hexrdev/hexrd/client"
 	"github.com/hexrdev/hexrd/internal/bench"
 	"github.com/hexrdev/hexrd/internal/dev"
@@ -136,7 +137,7 @@ It raises the limits of callers on its cluster, which is removed at the end.`,
 		},
 	}
 	f := cmd.Flags()
-	f.StringVar(&s.LogStore, "log-store", "bolt", "raft log store: bolt or wal")
+	f.StringVar(&s.LogStore, "log-store", hexrd.DefaultLogStore, "raft log store: bolt or wal")
 	f.DurationVar(&s.Duration, "duration", 5*time.Second, "of each measurement")
 	f.IntVar(&s.Rounds, "rounds", 3, "how often each is done")
 	f.IntVar(&s.Failovers, "failovers", 10, "how often the leader is killed")

@@ -50,7 +50,7 @@ func faultyBinary(t testing.TB) string {
 // logStores are those that a test runs on: in a short run the default alone.
 func logStores() []string {
 	if testing.Short() {
-		return []string{"bolt"}
+		return []string{"wal"}
 	}
 	return []string{"bolt", "wal"}
 }

@@ -90,7 +90,7 @@ func addNodeFlags(cmd *cobra.Command) {
 	f.String("wrapper-key", "/etc/hexrd/wrapper.key", "file whose key wraps the keyring; outside the data directory; made on bootstrap and join")
 	f.String("bind", hexrd.DefaultBind, "host:port to listen on")
 	f.String("advertise", "", "host:port that other nodes and clients use (default: --bind)")
-	f.String("log-store", "", "raft log store of a new node: bolt, or wal for trials (default "+hexrd.DefaultLogStore+")")
+	f.String("log-store", "", "raft log store of a new node: wal, or bolt, which is older and slower (default "+hexrd.DefaultLogStore+")")
 	f.Uint64("snapshot-entries", 8192, "log entries between snapshots")
 	f.Uint64("trailing-entries", 10240, "log entries kept behind a snapshot, for followers that lag")
 	f.Duration("snapshot-interval", 30*time.Second, "how often it is looked whether a snapshot is due")
