@@ -91,14 +91,24 @@ func fullDisk(t *testing.T, store string) {
 	for id := range disks {
 		empty(t, disks[id])
 	}
-	until(t, "all nodes to be back", func() bool { // one that runs may yet end, of a write on the full disk
+	through := map[string]*client.Client{}
+	for _, n := range c.Nodes(t.Context()) {
+		through[n.ID] = dialAs(t, c, "acme/probe-"+n.ID, n.Address)
+	}
+	answers := func(id string) bool { // one that only runs may be ending, of a write on the full disk
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		_, err := through[id].Put(ctx, "probe", []byte("v"), client.PutOptions{})
+		return err == nil
+	}
+	until(t, "all nodes to be back", func() bool {
 		back := 0
 		var starts sync.WaitGroup // two make the quorum that each waits for
 		for _, n := range c.Nodes(t.Context()) {
 			switch {
 			case n.State != "running":
 				starts.Go(func() { _, _ = c.StartNode(t.Context(), n.ID) })
-			case n.Role == "leader" || n.Role == "follower":
+			case answers(n.ID):
 				back++
 			}
 		}
