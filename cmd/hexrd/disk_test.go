@@ -91,7 +91,11 @@ func fullDisk(t *testing.T, store string) {
 	for id := range disks {
 		empty(t, disks[id])
 	}
-	until(t, "all nodes to be back", func() bool { return back(t, c) })
+	through := map[string]*client.Client{}
+	for _, n := range c.Nodes(t.Context()) {
+		through[n.ID] = dialAs(t, c, "acme/probe-"+n.ID, n.Address)
+	}
+	until(t, "all nodes to be back", func() bool { return back(t, c, through) })
 	until(t, "the nodes to see that there is room", func() bool {
 		_, err := l.c.Get(t.Context(), "probe")
 		return !errors.Is(err, client.ErrThrottled)
@@ -100,23 +104,32 @@ func fullDisk(t *testing.T, store string) {
 	auditor := dialAs(t, c, "/hexr/auditor/ben", c.Addresses()...)
 	until(t, "all nodes to give the same root", func() bool { // one may still be catching up, or have been about to end
 		v := &verification{}
-		return back(t, c) && v.run(t.Context(), auditor) == nil && len(v.agree) == len(disks)
+		return back(t, c, through) && v.run(t.Context(), auditor) == nil && len(v.agree) == len(disks)
 	})
 }
 
-// back starts the nodes that have ended, and says whether all take part. One that
-// runs may yet end, of a write on the full disk.
-func back(t *testing.T, c *dev.Cluster) bool {
+// back starts the nodes that have ended, and says whether all answer. One that only
+// runs may be ending, of a write on the full disk.
+func back(t *testing.T, c *dev.Cluster, through map[string]*client.Client) bool {
 	t.Helper()
 	all := true
 	var starts sync.WaitGroup // two make the quorum that each waits for
 	for _, n := range c.Nodes(t.Context()) {
 		if n.State != "running" {
+			all = false
 			starts.Go(func() { _, _ = c.StartNode(t.Context(), n.ID) })
 		}
-		all = all && n.State == "running" && (n.Role == "leader" || n.Role == "follower")
 	}
 	starts.Wait()
+	for _, cl := range through {
+		if !all {
+			return false
+		}
+		ctx, cancel := withTimeout(t, 5*time.Second)
+		_, err := cl.Put(ctx, "probe", []byte("v"), client.PutOptions{})
+		cancel()
+		all = err == nil
+	}
 	return all
 }
 

@@ -16,6 +16,7 @@ const (
 	arrivalWorkers = 32
 	arrivalSources = 100 // loopback addresses: a node lets each begin 100 handshakes a second
 	leftLimit      = 30 * time.Second
+	settled        = 5 * time.Second
 )
 
 // burst opens many connections to a node that come and go, and looks at what stays
@@ -29,12 +30,17 @@ func (r *standard) burst(ctx context.Context) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	cfg := id.client()
+	cfg.NextProtos = []string{"h2"}
+	// What a node starts once, for its first callers and after a failover, is not left by
+	// the burst.
+	if err := errors.Join(arrive(ctx, n.Addr, cfg, arrivalSources), sleep(ctx, settled)); err != nil {
+		return nil, fmt.Errorf("first connections: %w", err)
+	}
 	before, err := afterCollection(ctx, n)
 	if err != nil {
 		return nil, err
 	}
-	cfg := id.client()
-	cfg.NextProtos = []string{"h2"}
 	if err := arrive(ctx, n.Addr, cfg, r.Arrivals); err != nil {
 		return nil, fmt.Errorf("burst of connections: %w", err)
 	}
