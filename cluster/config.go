@@ -58,7 +58,7 @@ type Limits struct {
 	HandshakeTimeout time.Duration // 5 s
 	MaxAge           time.Duration // of a connection; 12 h
 	// HandshakeRate is how many are begun in a second, of one address and protocol; 100,
-	// and four times as many at once.
+	// and twice as many at once.
 	HandshakeRate int
 	// Connections open at once, those of nodes aside, of which strangers without an
 	// identity may have a quarter; 4096, and at most half of the process's

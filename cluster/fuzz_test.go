@@ -36,7 +36,7 @@ func FuzzHello(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	cfg := serverConfig(newTLS("node/n1", longLived), free)
+	cfg := serverConfig(newTLS("node/n1", longLived), free, &handshakes{})
 	f.Fuzz(func(t *testing.T, first []byte) {
 		conn := tls.Server(&script{in: bytes.NewReader(first)}, cfg)
 		if conn.Handshake() == nil {

@@ -31,9 +31,11 @@ type Listener struct {
 	raft, grpc, http, nodes *queue
 	conns                   *connections
 
-	done chan struct{}
-	once sync.Once
-	wg   sync.WaitGroup
+	ctx    context.Context // of handshakes
+	cancel context.CancelFunc
+	done   chan struct{}
+	once   sync.Once
+	wg     sync.WaitGroup
 }
 
 // Listen opens the port. ctx bounds Listen alone.
@@ -53,10 +55,12 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
 	}
+	hand := &handshakes{limits: c.Limits}
 	l := &Listener{
-		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces), hand: &handshakes{limits: c.Limits},
+		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces, hand), hand: hand,
 		conns: newConnections(c.TLS, c.Admission, c.Limits), strange: rate.Sometimes{Interval: warnEvery}, done: make(chan struct{}),
 	}
+	l.ctx, l.cancel = context.WithCancel(context.Background())
 	l.raft, l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l), newQueue(l)
 	l.wg.Go(l.accept)
 	return l, nil
@@ -77,6 +81,7 @@ func (l *Listener) HTTP() net.Listener { return l.http }
 // Close closes the port and every connection, and waits.
 func (l *Listener) Close() error {
 	l.once.Do(func() { close(l.done) })
+	l.cancel()
 	err := l.tcp.Close()
 	l.conns.close()
 	l.wg.Wait()
@@ -106,7 +111,7 @@ func (l *Listener) accept() {
 func (l *Listener) shake(raw net.Conn) {
 	defer l.hand.end(raw)
 	_ = raw.SetDeadline(time.Now().Add(l.cfg.Limits.HandshakeTimeout))
-	ctx, cancel := context.WithTimeout(context.Background(), l.cfg.Limits.HandshakeTimeout)
+	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Limits.HandshakeTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()

@@ -1,6 +1,10 @@
 package cluster
 
-import "testing"
+import (
+	"context"
+	"testing"
+	"time"
+)
 
 // TestHandshakesArePaced: one address begins so many handshakes of a protocol; its
 // raft streams, and other addresses, have their own.
@@ -15,7 +19,7 @@ func TestHandshakesArePaced(t *testing.T) {
 			allowed++
 		}
 	}
-	if allowed < 4 || allowed > 12 { // four at once, and one a second
+	if allowed < 2 || allowed > 10 { // two at once, and one a second
 		t.Errorf("%d of 100 are allowed", allowed)
 	}
 	if !p.allow("10.0.0.1", protoRaft) || !p.allow("10.0.0.2", protoHTTP) {
@@ -23,16 +27,42 @@ func TestHandshakesArePaced(t *testing.T) {
 	}
 }
 
-// TestPacedHandshakeFails: beyond its pace a client gets an alert, at once.
+// TestPacedHandshakeFails: beyond its pace a client gets an alert, after it was held.
 func TestPacedHandshakeFails(t *testing.T) {
 	l := listen(t, newTLS("node/n1", longLived), newMembers(), Limits{HandshakeRate: 1})
-	failed := 0
 	for range 20 {
+		began := time.Now()
 		if _, err := dialTLS(t, l, nobody, alpnHTTP); err != nil {
-			failed++
+			if took := time.Since(began); took < holdTime/2 {
+				t.Errorf("it may come again after %s", took)
+			}
+			return
 		}
 	}
-	if failed == 0 {
-		t.Error("all handshakes were answered")
+	t.Error("all handshakes were answered")
+}
+
+// TestHeldHandshakes: so many are held, no more; and none longer than its listener.
+func TestHeldHandshakes(t *testing.T) {
+	p, err := newPaces(Limits{Connections: 8, HandshakeRate: 1})
+	if err != nil {
+		t.Fatal(err)
 	}
+	ctx, cancel := context.WithCancel(t.Context())
+	begun, ended := make(chan struct{}, 8), make(chan struct{}, 8)
+	for range 8 {
+		go func() {
+			p.hold(ctx, func() { begun <- struct{}{} })
+			ended <- struct{}{}
+		}()
+	}
+	for range 6 {
+		<-ended
+	}
+	if len(begun) != 2 || len(p.held) != 2 {
+		t.Errorf("%d began to be held, %d are", len(begun), len(p.held))
+	}
+	cancel()
+	<-ended
+	<-ended
 }
