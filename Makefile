@@ -7,6 +7,9 @@ EXAMPLES ?= 500
 PYTHON ?= python3
 VENV := $(TOOLS)/venv
 EXTRAS := openai,anthropic,otel,settings,pytest
+TIME ?= 30m
+SEED ?= $(shell date +%s)
+JEPSEN = $(GO) run ./jepsen -seed $(SEED) -python $(VENV)/bin/python
 
 # Versions of the tools that the checks run; they are no dependencies of the module.
 GOLANGCI_LINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
@@ -28,10 +31,15 @@ demo: build ## Build, and show the main job on a three-node cluster
 .PHONY: test
 test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
 	$(GO) build -race ./...
-	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -p 1 -timeout 40m ./... # one after the other: clusters want the cores
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 1 -timeout 40m ./... # one after the other: clusters want the cores
 	FUZZBUILD=plain FUZZTIME=2s ./fuzz.sh
 	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
 	$(MAKE) test-python
+	$(MAKE) jepsen-short SEED=11
+
+.PHONY: test-long
+test-long: $(SCHEMATHESIS) ## Run the Go tests at full length: both log stores, and nodes with the race detector
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -p 1 -timeout 90m ./...
 
 .PHONY: test-python
 test-python: build ## Build the Python SDK's wheel, and test it from a clean virtual environment
@@ -78,10 +86,22 @@ $(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt
 	$(TOOLS)/schemathesis/bin/pip install --quiet --disable-pip-version-check -r cmd/hexrd/testdata/schemathesis.txt
 	touch $@
 
+.PHONY: jepsen
+jepsen: ## Run real nodes under faults, for TIME (30m), from SEED; FLAGS say more
+	$(JEPSEN) -out jepsen-out -time $(TIME) $(FLAGS)
+
+.PHONY: jepsen-short
+jepsen-short: ## Do the same for two or three minutes
+	$(JEPSEN) -out jepsen-out/short -runs 3 -run 20s $(FLAGS)
+
 COMMIT = $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- '*.go' go.mod || echo +)
 OUT ?= $(TOOLS)/bench.json
 LARGE := $(if $(FULL),--secrets 1000000 --rows 10000000)
 LOG_STORE ?= wal
+
+.PHONY: jepsen-mutants
+jepsen-mutants: ## Put deliberate bugs into copies of the tree: the suite must find each (as root)
+	GO=$(GO) jepsen/mutants.sh
 
 .PHONY: bench
 bench: build ## Measure the standard table into docs/performance.md and OUT (FULL=1: the large store, LOG_STORE)

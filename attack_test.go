@@ -163,12 +163,13 @@ func (a *attack) config(certs []tls.Certificate, alpn ...string) *tls.Config {
 }
 
 func (a *attack) dial(cfg *tls.Config) (*tls.Conn, error) {
-	conn, err := tls.Dial("tcp", a.server.Addr(), cfg)
-	if err == nil {
-		a.t.Cleanup(func() { _ = conn.Close() })
-		_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	conn, err := patient(cfg)(a.t.Context(), "tcp", a.server.Addr())
+	if err != nil {
+		return nil, err
 	}
-	return conn, err
+	a.t.Cleanup(func() { _ = conn.Close() })
+	_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+	return conn.(*tls.Conn), nil
 }
 
 // ask sends one request with its path as it stands.

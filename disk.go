@@ -163,6 +163,21 @@ func majorityOf(states []space) space {
 	return states[len(states)/2]
 }
 
+// heard is what counts for another voter: its last state, or low when it has not
+// answered for long. One that never did has as long from when it is looked for: a
+// leader that has just been started would refuse puts for want of answers else.
+func (d *disks) heard(id string, now time.Time) space {
+	last, ok := d.voters[id]
+	if !ok {
+		last = heardSpace{spaceOK, now}
+		d.voters[id] = last
+	}
+	if now.Sub(last.at) >= forgetSpace {
+		return spaceLow
+	}
+	return last.space
+}
+
 // votersSpace asks all voters. Who did not answer for long counts as low: it is
 // no room to rely on, and no reason to refuse reads.
 func (s *Server) votersSpace(ctx context.Context, own space) (states []space, roomiest string) {
@@ -177,10 +192,7 @@ func (s *Server) votersSpace(ctx context.Context, own space) (states []space, ro
 		}
 		state := own
 		if m.id != s.nodeID {
-			state = spaceLow
-			if heard, ok := s.disks.voters[m.id]; ok && now.Sub(heard.at) < forgetSpace {
-				state = heard.space
-			}
+			state = s.disks.heard(m.id, now)
 			if state < best && m.status != nil {
 				best, roomiest = state, m.id
 			}

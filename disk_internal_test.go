@@ -1,6 +1,9 @@
 package hexrd
 
-import "testing"
+import (
+	"testing"
+	"time"
+)
 
 func TestDiskMarks(t *testing.T) {
 	for _, c := range []struct {
@@ -44,5 +47,25 @@ func TestDiskMarks(t *testing.T) {
 		if got := majorityOf(c.states); got != c.want {
 			t.Errorf("%v: %v, want %v", c.states, got, c.want)
 		}
+	}
+}
+
+// TestVoterIsNotLowBeforeItWasAsked: a leader that was just started, as after a
+// power cut of all, takes puts though the others don't answer yet.
+func TestVoterIsNotLowBeforeItWasAsked(t *testing.T) {
+	d := disks{voters: map[string]heardSpace{}}
+	begin := time.Now()
+	for after, want := range map[time.Duration]space{0: spaceOK, forgetSpace - 1: spaceOK, forgetSpace: spaceLow} {
+		d.voters = map[string]heardSpace{}
+		if got := d.heard("n2", begin); got != spaceOK {
+			t.Errorf("never heard: %v", got)
+		}
+		if got := d.heard("n2", begin.Add(after)); got != want {
+			t.Errorf("silent for %s: %v, want %v", after, got, want)
+		}
+	}
+	d.voters["n3"] = heardSpace{spaceWarning, begin}
+	if got := d.heard("n3", begin.Add(time.Second)); got != spaceWarning {
+		t.Errorf("it said %v", got)
 	}
 }

@@ -117,7 +117,7 @@ func (h *holder) grpc(t *testing.T) *grpc.ClientConn {
 // from it.
 func (h *holder) raw(t *testing.T, request string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	conn, err := tls.Dial("tcp", h.d.server.Addr(), h.cfg)
+	conn, err := patient(h.cfg)(t.Context(), "tcp", h.d.server.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -304,10 +304,9 @@ func TestConnectionsEnd(t *testing.T) {
 			if c.back != nil {
 				begin := time.Now()
 				c.back(t, d, operator)
-				for h.get(t) != http.StatusOK {
-					if time.Since(begin) > endsWithin {
-						t.Fatal("it is not let in again")
-					}
+				until(t, "it to be let in again", func() bool { return h.get(t) == http.StatusOK })
+				if time.Since(begin) > endsWithin {
+					t.Error("it is let in again late")
 				}
 				t.Logf("%s: let in again after %s", c.name, time.Since(begin).Round(time.Millisecond))
 			}
@@ -346,7 +345,7 @@ func unblock(subject string) func(*testing.T, *domains, *client.Client) {
 // get asks who the holder is, on a new connection.
 func (h *holder) get(t *testing.T) int {
 	t.Helper()
-	web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: h.cfg, DisableKeepAlives: true}}
+	web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: h.cfg, DialTLSContext: patient(h.cfg), DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.d.server.Addr()+"/v1/whoami", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sync"
 
+	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -89,6 +90,7 @@ func saveKeys(ctx context.Context, dir string, w seal.Wrapper, ring *seal.Keyrin
 	if err := seal.SaveKeyring(ctx, k.file, w, ring); err != nil {
 		return nil, fmt.Errorf("save keyring: %w", err)
 	}
+	fault.Point("keyring.made")
 	return k, nil
 }
 
@@ -114,9 +116,11 @@ func (k *keyStore) change(ctx context.Context, do func(*seal.Keyring) error) err
 	if err := do(clone); err != nil {
 		return err
 	}
+	fault.Point("keyring.changed")
 	if err := seal.SaveKeyring(ctx, k.file, k.wrapper, clone); err != nil {
 		return fmt.Errorf("save keyring: %w", err)
 	}
+	fault.Point("keyring.saved")
 	k.ring.Adopt(clone)
 	return nil
 }

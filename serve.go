@@ -20,6 +20,7 @@ import (
 const (
 	headerTimeout = 10 * time.Second
 	bodyTimeout   = 30 * time.Second
+	answerTimeout = bodyTimeout + 30*time.Second // of a request, to the last byte of its answer; streams have their own
 	idleTimeout   = 2 * time.Minute
 	maxHeader     = 32 << 10
 	drainTimeout  = 5 * time.Second
@@ -48,7 +49,8 @@ func (s *Server) serve() (err error) {
 	s.registerMetrics()
 	s.grpc, s.nodes = s.newGRPC(false), s.newGRPC(true)
 	s.http = &http.Server{
-		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, IdleTimeout: idleTimeout,
+		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: answerTimeout,
+		IdleTimeout:    idleTimeout,
 		MaxHeaderBytes: maxHeader, ConnContext: withPeer,
 		ErrorLog: quiet.Noise(s.log, "the HTTP server reports a problem with a connection").Std(),
 	}
@@ -120,7 +122,7 @@ func peerFromContext(ctx context.Context) (api.Peer, bool) {
 	}
 	peer := api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}
 	if conn, ok := cluster.ConnFromContext(ctx); ok {
-		peer.Close = func() { _ = conn.Close() }
+		peer.Close, peer.Written = func() { _ = conn.Close() }, conn.Written
 	}
 	return peer, p.ID != ""
 }

@@ -18,6 +18,7 @@ import (
 	"github.com/hexrdev/hexrd/api"
 	"github.com/hexrdev/hexrd/cluster"
 	"github.com/hexrdev/hexrd/identity"
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/node"
 	"github.com/hexrdev/hexrd/seal"
@@ -119,7 +120,7 @@ func (s *Server) open(ctx context.Context) error {
 
 // makeDataDir makes the directory this user's alone, also one that was there.
 func (s *Server) makeDataDir() error {
-	if err := os.MkdirAll(s.cfg.DataDir, 0o700); err != nil {
+	if err := durable.MakeDir(s.cfg.DataDir); err != nil {
 		return err
 	}
 	info, err := os.Stat(s.cfg.DataDir)
@@ -293,9 +294,9 @@ func (s *Server) close(ctx context.Context) error {
 }
 
 // handOver moves leadership on before anything stops, so that the cluster does
-// not wait for an election.
+// not wait for an election. A node that has failed can't.
 func (s *Server) handOver(ctx context.Context) {
-	if s.node == nil || !s.leads() || len(s.node.Store().Configuration().GetServers()) < 2 {
+	if s.node == nil || s.node.Err() != nil || !s.leads() || len(s.node.Store().Configuration().GetServers()) < 2 {
 		return
 	}
 	ctx, cancel := context.WithTimeout(ctx, handOverTimeout)

@@ -59,6 +59,8 @@ type Peer struct {
 	TokenDigest []byte
 	// Close ends the connection; nil: the transport's own.
 	Close func()
+	// Written is how many bytes have left on the connection, of gRPC's; nil: unknown.
+	Written func() uint64
 	// Admitted says whether the identity still holds; nil: for as long as the
 	// connection is open.
 	Admitted func() bool

@@ -38,7 +38,7 @@ func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
 		size = maxProposal
 	}
 	return []grpc.ServerOption{
-		grpc.InTapHandle(s.tap), grpc.StatsHandler(connections{}),
+		grpc.InTapHandle(s.tap), grpc.StatsHandler(connections{s}),
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
 		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
 	}

@@ -34,6 +34,8 @@ type limiter struct {
 type usage struct {
 	bucket, refusals  *rate.Limiter
 	inFlight, streams uint64
+	unread            uint64 // bytes of answers
+	connections       map[*connection]struct{}
 }
 
 func newLimiter() (*limiter, error) {
@@ -47,7 +49,7 @@ func (l *limiter) of(id string, s *fsmpb.Settings) *usage {
 		l.makeRoom()
 		u = &usage{
 			bucket:   rate.NewLimiter(rate.Limit(s.GetRatePerSecond()), int(s.GetRateBurst())),
-			refusals: rate.NewLimiter(quickRefusals, quickRefusals),
+			refusals: rate.NewLimiter(quickRefusals, quickRefusals), connections: map[*connection]struct{}{},
 		}
 		l.callers.Add(id, u)
 	}
@@ -65,7 +67,7 @@ func (l *limiter) makeRoom() {
 			return
 		}
 		id, u, ok := l.callers.RemoveOldest()
-		if ok && u.inFlight+u.streams > 0 {
+		if ok && u.inFlight+u.streams+uint64(len(u.connections)) > 0 {
 			l.callers.Add(id, u)
 		}
 	}
@@ -78,7 +80,9 @@ type pass struct {
 	id               string
 	u                *usage
 	inFlight, stream uint64
-	arrival          *time.Timer // ends a gRPC call whose message does not come; or nil
+	arrival          *time.Timer   // ends a gRPC call whose message does not come; or nil
+	close            func()        // the connection of a gRPC call; or nil
+	written          func() uint64 // what has left on it; nil: its answers are not counted
 }
 
 // begin admits a call; release ends it. pause is how long a refusal is to wait

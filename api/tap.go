@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/tap"
 
 	"github.com/hexrdev/hexrd/fsm"
@@ -38,13 +37,14 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (_ context.Context, er
 	}()
 	peer, known := s.cfg.PeerFromContext(ctx)
 	p, pause, refused := (*pass)(nil), refusalPause, error(errUnauthenticated)
+	limits := s.limitsOf(peer)
 	if known {
-		p, pause, refused = s.limits.begin(peer.ID, s.limitsOf(peer))
+		p, pause, refused = s.limits.begin(peer.ID, limits)
 	}
 	if refused != nil {
 		s.metrics.answered(s.known(info.FullMethodName), refused, 0)
-		if refusals := refusalsOf(ctx); refusals != nil {
-			if *refusals++; *refusals == refusedMax && peer.Close != nil {
+		if c := connectionOf(ctx); c != nil {
+			if c.refused++; c.refused == refusedMax && peer.Close != nil {
 				go peer.Close()
 			}
 		}
@@ -55,6 +55,9 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (_ context.Context, er
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, passKey{}, p))
 	p.arrival = time.AfterFunc(arrivalTimeout, cancel)
+	if limits != nodeLimits {
+		p.close, p.written = peer.Close, peer.Written
+	}
 	context.AfterFunc(ctx, func() { // however the call ends, also before a handler has it
 		cancel()
 		p.arrival.Stop()
@@ -95,37 +98,3 @@ func wait(ctx context.Context, d time.Duration) {
 	case <-ctx.Done():
 	}
 }
-
-// connections ends what belongs to a gRPC connection with it.
-type connections struct{}
-
-type connectionKey struct{}
-
-type connection struct {
-	end     context.CancelFunc
-	refused int // calls; of the reading goroutine alone
-}
-
-func refusalsOf(ctx context.Context) *int {
-	if c, ok := ctx.Value(connectionKey{}).(*connection); ok {
-		return &c.refused
-	}
-	return nil
-}
-
-func (connections) TagConn(ctx context.Context, _ *stats.ConnTagInfo) context.Context {
-	ctx, cancel := context.WithCancel(ctx)
-	return context.WithValue(ctx, connectionKey{}, &connection{end: cancel})
-}
-
-func (connections) HandleConn(ctx context.Context, s stats.ConnStats) {
-	if _, ok := s.(*stats.ConnEnd); !ok {
-		return
-	}
-	if c, ok := ctx.Value(connectionKey{}).(*connection); ok {
-		c.end()
-	}
-}
-
-func (connections) TagRPC(ctx context.Context, _ *stats.RPCTagInfo) context.Context { return ctx }
-func (connections) HandleRPC(context.Context, stats.RPCStats)                       {}

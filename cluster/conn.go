@@ -19,6 +19,8 @@ type Conn struct {
 	pulse  *pulse      // of the process
 	silent atomic.Bool // nothing may be said on it any more
 
+	written atomic.Uint64
+
 	number uint64 // in the order in which they were made
 	timer  *time.Timer
 	gone   func(*Conn)
@@ -38,8 +40,13 @@ func (c *Conn) Write(b []byte) (int, error) {
 	if c.caller() && (c.silent.Load() || c.pulse.missed()) {
 		return 0, errPaused
 	}
-	return c.Conn.Write(b)
+	n, err := c.Conn.Write(b)
+	c.written.Add(uint64(n))
+	return n, err
 }
+
+// Written is how many bytes have left.
+func (c *Conn) Written() uint64 { return c.written.Load() }
 
 // key is who it counts for.
 func (c *Conn) key() string {

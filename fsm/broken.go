@@ -6,7 +6,7 @@ import (
 	"syscall"
 )
 
-// broken is closed when the database can't write. Pebble itself would try again
+// broken is closed when the database can't write, or a part of it can't be read. Pebble itself would try again
 // for ever: a flush would never end, and neither would who waits for it.
 type broken struct {
 	done chan struct{}
@@ -23,11 +23,12 @@ func (b *broken) is() bool {
 	}
 }
 
-// noteError hears of every error of Pebble's own goroutines. Those of the
-// operating system mean that nothing becomes durable any more.
+// noteError hears of every error of Pebble's own goroutines, and of every table
+// that is damaged. Those of the operating system mean that nothing becomes durable
+// any more.
 func (s *Store) noteError(err error) {
 	var errno syscall.Errno
-	if !errors.As(err, &errno) {
+	if !errors.As(err, &errno) && !errors.Is(err, ErrCorrupt) {
 		s.log.Error("the store's database reported an error: look at the disk")
 		return
 	}

@@ -11,6 +11,7 @@ import (
 	"strings"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/seal"
 )
@@ -107,7 +108,7 @@ func (s *Store) Restore(ctx context.Context, dir string) error {
 		return fmt.Errorf("restore: %w", err)
 	}
 	fault.Point("restore.moved")
-	if err := syncDir(s.cfg.Dir); err != nil {
+	if err := durable.SyncDir(s.cfg.Dir); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	if err := s.swap(name); err != nil {
@@ -192,7 +193,7 @@ func setCurrent(dir, name string) error {
 	if err := os.Rename(tmp, filepath.Join(dir, currentFile)); err != nil {
 		return err
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 func nextName(name string) string {
@@ -215,12 +216,4 @@ func removeOthers(dir, name string) error {
 		}
 	}
 	return nil
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
 }

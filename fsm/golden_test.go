@@ -47,7 +47,7 @@ func goldenEntries() map[string]*fsmpb.Entry {
 			access(operID, &fsmpb.Access{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: "versions_kept", Value: "3"}}}),
 			access(operID, &fsmpb.Access{Op: &fsmpb.Access_Block{Block: &fsmpb.Block{Subject: "agent/evil"}}})),
 		"entry_1_keys": entry(
-			access(operID, keyAdd(fsmpb.Key_KIND_VALUE, 7)), access(nodeID, durable(fsmpb.Key_KIND_VALUE, 7, digest)),
+			access(operID, keyAdd(fsmpb.Key_KIND_VALUE, 7)), access(nodeID, keyDurable(fsmpb.Key_KIND_VALUE, 7, digest)),
 			access(nodeID, release(fsmpb.Key_KIND_VALUE, 7)), access(nodeID, activate(fsmpb.Key_KIND_VALUE, 7)),
 			access(nodeID, &fsmpb.Access{Op: &fsmpb.Access_KeyRewrap{KeyRewrap: &fsmpb.KeyRewrap{
 				KeyId: 7, Items: []*fsmpb.Rewrap{{Record: digest, Version: 3, Digest: digest, Wrapped: id}},

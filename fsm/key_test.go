@@ -2,8 +2,6 @@ package fsm
 
 import (
 	"bytes"
-	"fmt"
-	"path/filepath"
 	"slices"
 	"testing"
 
@@ -24,7 +22,7 @@ func keyAdd(kind fsmpb.Key_Kind, id uint32) *fsmpb.Access {
 	return &fsmpb.Access{Op: &fsmpb.Access_KeyAdd{KeyAdd: &fsmpb.KeyAdd{Kind: kind, KeyId: id}}}
 }
 
-func durable(kind fsmpb.Key_Kind, id uint32, fingerprint []byte) *fsmpb.Access {
+func keyDurable(kind fsmpb.Key_Kind, id uint32, fingerprint []byte) *fsmpb.Access {
 	report := &fsmpb.KeyReport{Kind: kind, KeyId: id, Fingerprint: fingerprint}
 	return &fsmpb.Access{Op: &fsmpb.Access_KeyDurable{KeyDurable: &fsmpb.KeyDurable{Keys: []*fsmpb.KeyReport{report}}}}
 }
@@ -87,18 +85,18 @@ func TestKeySteps(t *testing.T) {
 	b.one(operID, keyAdd(storage, 7), ok)  // of a kind
 	b.one(nodeID, release(value, 7), none) // nobody has made it
 	b.one(nodeID, activate(value, 7), clash)
-	b.one(nodeID, durable(value, 7, printA), ok)
-	b.one(nodeNamed("n2"), durable(value, 7, printB), clash) // n2 made another one
-	b.one(nodeID, activate(value, 7), clash)                 // n2 lacks it
+	b.one(nodeID, keyDurable(value, 7, printA), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, 7, printB), clash) // n2 made another one
+	b.one(nodeID, activate(value, 7), clash)                    // n2 lacks it
 	b.one(nodeNamed("n2"), release(value, 7), ok)
-	b.one(nodeNamed("n2"), durable(value, 7, printA), ok)
-	b.one(nodeNamed("n2"), durable(value, 9, printA), none)
+	b.one(nodeNamed("n2"), keyDurable(value, 7, printA), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, 9, printA), none)
 	if s := b.state(value, 7); s != fsmpb.Key_STATE_PENDING {
 		t.Fatalf("held by all, and %v before its activation", s)
 	}
 	b.join("n3")
 	b.one(nodeID, activate(value, 7), clash) // a new member counts
-	b.one(nodeNamed("n3"), durable(value, 7, printA), ok)
+	b.one(nodeNamed("n3"), keyDurable(value, 7, printA), ok)
 	b.one(nodeID, activate(value, 7), ok)
 	b.one(nodeID, activate(value, 7), clash)
 	if b.state(value, 7) != fsmpb.Key_STATE_ACTIVE || b.state(value, first) != fsmpb.Key_STATE_RETIRED {
@@ -109,8 +107,8 @@ func TestKeySteps(t *testing.T) {
 		a      *fsmpb.Access
 	}{
 		{mainID, keyAdd(value, 9)}, {provID, keyAdd(value, 9)}, {audID, keyAdd(value, 9)}, {nodeID, keyAdd(value, 9)},
-		{operID, durable(value, 7, printA)}, {operID, activate(storage, 7)}, {operID, release(value, 7)},
-		{nodeNamed("n9"), release(value, 7)}, {nodeNamed("n9"), durable(value, 7, printA)},
+		{operID, keyDurable(value, 7, printA)}, {operID, activate(storage, 7)}, {operID, release(value, 7)},
+		{nodeNamed("n9"), release(value, 7)}, {nodeNamed("n9"), keyDurable(value, 7, printA)},
 		{mainID, &fsmpb.Access{Op: &fsmpb.Access_KeysGet{KeysGet: &fsmpb.KeysGet{}}}},
 		{operID, keyUse(7, true)},
 	} {
@@ -139,7 +137,7 @@ func TestRemovedNodesGetNoKey(t *testing.T) {
 	b := keyCluster(t)
 	b.join("n3")
 	b.one(operID, keyAdd(value, 7), ok)
-	b.one(nodeNamed("n3"), durable(value, 7, printA), ok) // n3 made it
+	b.one(nodeNamed("n3"), keyDurable(value, 7, printA), ok) // n3 made it
 	b.remove("n3")
 	if s := b.state(value, 7); s != fsmpb.Key_STATE_ABANDONED {
 		t.Fatalf("a pending key that a removed node knows is %v", s)
@@ -148,14 +146,14 @@ func TestRemovedNodesGetNoKey(t *testing.T) {
 	if pending.GetState() != fsmpb.Key_STATE_PENDING || pending.GetId() == 7 || len(pending.GetHolders()) != 0 {
 		t.Fatalf("the rotation goes on with %v", pending)
 	}
-	b.one(nodeNamed("n2"), durable(value, pending.GetId(), printB), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, pending.GetId(), printB), ok)
 	for _, a := range []*fsmpb.Access{
-		release(value, pending.GetId()), durable(value, pending.GetId(), printB), release(fsmpb.Key_KIND_UNSPECIFIED, 0),
+		release(value, pending.GetId()), keyDurable(value, pending.GetId(), printB), release(fsmpb.Key_KIND_UNSPECIFIED, 0),
 	} {
 		b.one(nodeNamed("n3"), a, no)
 	}
-	b.one(nodeNamed("n2"), durable(value, 7, printA), none)
-	b.one(nodeID, durable(value, pending.GetId(), printB), ok)
+	b.one(nodeNamed("n2"), keyDurable(value, 7, printA), none)
+	b.one(nodeID, keyDurable(value, pending.GetId(), printB), ok)
 	b.one(nodeID, activate(value, pending.GetId()), ok)
 }
 
@@ -167,7 +165,7 @@ func TestStorageKeysRetire(t *testing.T) {
 	b.one(nodeID, keyUse(first, false), clash) // it seals
 	b.one(operID, keyAdd(storage, 7), ok)
 	for _, n := range []string{"n1", "n2"} {
-		b.one(nodeNamed(n), durable(storage, 7, printA), ok)
+		b.one(nodeNamed(n), keyDurable(storage, 7, printA), ok)
 	}
 	b.one(nodeID, activate(storage, 7), ok)
 	want := func(s fsmpb.Key_State) {
@@ -187,226 +185,6 @@ func TestStorageKeysRetire(t *testing.T) {
 	b.one(nodeNamed("n2"), keyUse(first, false), ok)
 	want(fsmpb.Key_STATE_RETIRED)
 	b.one(nodeID, keyUse(99, false), none)
-}
-
-// putSealed puts a value as the API does.
-func (b *bench) putSealed(path, text string) *fsmpb.Access {
-	b.t.Helper()
-	a := b.access(mainID, put(path, agentScope, text))
-	s, err := parseFullScope(agentScope, td)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	key := RecordKey(b.keys, s, Path(path))
-	sealed, err := b.keys.SealValue(seal.ValueContext{Cluster: b.keys.ClusterID(), Record: key[:], RequestID: [16]byte(a.GetRequestId())},
-		seal.NewPlaintext([]byte(text)))
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	a.GetPut().Sealed = sealed
-	return a
-}
-
-// activateIn makes the keyring seal with a new key, as the nodes do.
-func (b *bench) activateIn(kind seal.KeyKind, id uint32) {
-	b.t.Helper()
-	for _, err := range []error{b.keys.NewCandidate(kind, id), b.keys.Promote(kind, id), b.keys.Activate(kind, id)} {
-		if err != nil {
-			b.t.Fatal(err)
-		}
-	}
-}
-
-// stale are rewraps of all versions that are not under the key.
-func (b *bench) stale(key uint32) *fsmpb.KeyRewrap {
-	b.t.Helper()
-	op := &fsmpb.KeyRewrap{KeyId: key}
-	for from := []byte(nil); ; {
-		page, err := b.store.StaleVersions(b.t.Context(), from, key, 2, 1<<20)
-		if err != nil {
-			b.t.Fatal(err)
-		}
-		for _, v := range page.Versions {
-			place := seal.ValueContext{Cluster: b.keys.ClusterID(), Record: v.Record, RequestID: v.RequestID}
-			wrapped, err := b.keys.Rewrap(place, v.Sealed)
-			if err != nil {
-				b.t.Fatal(err)
-			}
-			op.Items = append(op.Items, &fsmpb.Rewrap{Record: v.Record, Version: v.Version, Digest: v.Digest, Wrapped: wrapped})
-		}
-		if from = page.Next; from == nil {
-			return op
-		}
-	}
-}
-
-func rewrapAccess(op *fsmpb.KeyRewrap) *fsmpb.Access {
-	return &fsmpb.Access{Op: &fsmpb.Access_KeyRewrap{KeyRewrap: op}}
-}
-
-func uses(s *Store) map[uint32]uint64 {
-	out := map[uint32]uint64{}
-	for _, u := range s.ValueKeyUses() {
-		out[u.GetKeyId()] = u.GetVersions()
-	}
-	return out
-}
-
-// TestRewrap: versions move under the new key as they stand; what changed
-// meanwhile is left alone, and what comes late under the old key is found again.
-func TestRewrap(t *testing.T) {
-	b := keyCluster(t)
-	first := b.keys.Active(seal.ValueKey)
-	for i := range 5 {
-		b.want(b.do(b.putSealed(fmt.Sprint("k", i), "value"))[0], ok)
-	}
-	late := b.putSealed("late", "value")
-	b.one(operID, keyAdd(value, 7), ok)
-	for _, n := range []string{"n1", "n2"} {
-		b.one(nodeNamed(n), durable(value, 7, printA), ok)
-	}
-	b.one(nodeID, rewrapAccess(&fsmpb.KeyRewrap{KeyId: 7, Items: []*fsmpb.Rewrap{{
-		Record: printA, Version: 1, Digest: printA, Wrapped: []byte("x"),
-	}}}), clash) // it is not active
-	b.activateIn(seal.ValueKey, 7)
-	b.one(nodeID, activate(value, 7), ok)
-	if b.state(value, first) != fsmpb.Key_STATE_REPLACED || uses(b.store)[first] != 5 {
-		t.Fatalf("after the activation: %v, %v", b.store.Keys(), uses(b.store))
-	}
-	op := b.stale(7)
-	if len(op.GetItems()) != 5 {
-		t.Fatalf("%d stale versions", len(op.GetItems()))
-	}
-	b.want(b.do(b.putSealed("k0", "newer"))[0], ok) // version 1 stays
-	b.one(mainID, destroy("k1", agentScope, 1), ok)
-	op.Items[2].Wrapped = []byte("not under that key")
-	res := b.one(nodeID, rewrapAccess(op), ok)
-	if res.GetRewrapped().GetDone() != 3 {
-		t.Errorf("%d were done", res.GetRewrapped().GetDone())
-	}
-	if twice := b.one(nodeID, rewrapAccess(op), ok).GetRewrapped().GetDone(); twice != 0 {
-		t.Errorf("%d were done twice", twice)
-	}
-	b.one(nodeID, rewrapAccess(b.stale(7)), ok)
-	if b.state(value, first) != fsmpb.Key_STATE_RETIRED {
-		t.Errorf("nothing is under the first key: %v, %v", b.store.Keys(), uses(b.store))
-	}
-	b.want(b.do(late)[0], ok)
-	if b.state(value, first) != fsmpb.Key_STATE_REPLACED {
-		t.Errorf("a late write is under the first key: %v", b.store.Keys())
-	}
-	if op = b.stale(7); len(op.GetItems()) != 1 {
-		t.Fatalf("%d stale versions", len(op.GetItems()))
-	}
-	b.one(nodeID, rewrapAccess(op), ok)
-	if got := uses(b.store); len(got) != 1 || got[7] != 6 || b.state(value, first) != fsmpb.Key_STATE_RETIRED {
-		t.Errorf("at the end: %v, %v", got, b.store.Keys())
-	}
-	b.opens("k0", "newer", 2)
-	b.opens("k0", "value", 1)
-	b.opens("late", "value", 1)
-}
-
-// opens gets a version and opens it as the answering node does.
-func (b *bench) opens(path, want string, version uint64) {
-	b.t.Helper()
-	secret := b.one(mainID, get(path, agentScope, version), ok).GetSecret()
-	s, err := parseFullScope(secret.GetScope(), td)
-	if err != nil {
-		b.t.Fatal(err)
-	}
-	key, digest := RecordKey(b.keys, s, Path(path)), seal.Digest(secret.GetSealed())
-	got, err := b.keys.OpenValue(seal.ValueContext{Cluster: b.keys.ClusterID(), Record: key[:], RequestID: [16]byte(secret.GetRequestId())}, secret.GetSealed())
-	if err != nil || string(got.Reveal()) != want || !bytes.Equal(digest[:], secret.GetDigest()) {
-		b.t.Errorf("version %d of %s: %v", version, path, err)
-	}
-}
-
-// keysOf counts the rows of a store by the key that sealed them.
-func keysOf(t *testing.T, s *Store) map[uint32]int {
-	t.Helper()
-	it, err := s.db.NewIter(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = it.Close() }()
-	out := map[uint32]int{}
-	for more := it.First(); more; more = it.Next() {
-		id, _ := seal.RowKeyID(it.Value())
-		out[id]++
-	}
-	return out
-}
-
-// TestReseal: every row is sealed anew while entries are applied; nothing is
-// lost, it goes on after a restart, and a checkpoint brings how far it is.
-func TestReseal(t *testing.T) {
-	b := keyCluster(t)
-	const paths = 600
-	for i := range paths {
-		b.want(b.do(b.putSealed(fmt.Sprint("k", i), fmt.Sprint("v", i)))[0], ok)
-	}
-	dir := b.store.cfg.Dir
-	first := b.keys.Active(seal.StorageKey)
-	for done := false; !done; {
-		var err error
-		if done, err = b.store.Reseal(); err != nil {
-			t.Fatal(err)
-		}
-	}
-	b.activateIn(seal.StorageKey, 7)
-	before := keysOf(t, b.store)[first]
-	reopened := false
-	last := uint64(before)
-	for i := 0; ; i++ {
-		done, err := b.store.Reseal()
-		if err != nil {
-			t.Fatal(err)
-		}
-		st, err := b.store.ResealState()
-		if err != nil || st.Counted && st.Left > last {
-			t.Fatalf("%d rows are left after %d: %v", st.Left, last, err)
-		}
-		if st.Counted {
-			last = st.Left
-		}
-		if done {
-			break
-		}
-		// A write between two parts, before and behind the cursor.
-		b.want(b.do(b.putSealed(fmt.Sprint("k", i), "new"), b.putSealed(fmt.Sprint("k", paths-1-i), "new"))[0], ok)
-		if i == 4 {
-			check := filepath.Join(t.TempDir(), "checkpoint")
-			meta, err := b.store.Checkpoint(t.Context(), check)
-			if err != nil || meta.Clean != first {
-				t.Fatalf("a checkpoint in the middle is clean of what is before %08x: %v", meta.Clean, err)
-			}
-			if err := b.store.Restore(t.Context(), check); err != nil {
-				t.Fatal(err)
-			}
-		}
-		if i == 6 {
-			if err := b.store.Close(); err != nil {
-				t.Fatal(err)
-			}
-			b.open(dir)
-			reopened = true
-		}
-	}
-	if got := keysOf(t, b.store); len(got) != 1 || got[7] == 0 || !reopened {
-		t.Errorf("rows by key: %v, reopened: %t", got, reopened)
-	}
-	meta, err := b.store.Checkpoint(t.Context(), filepath.Join(t.TempDir(), "checkpoint"))
-	if err != nil || meta.Clean != 7 {
-		t.Errorf("clean of what is before %08x: %v", meta.Clean, err)
-	}
-	for i := range paths {
-		version, text := uint64(1), fmt.Sprint("v", i)
-		b.opens(fmt.Sprint("k", i), text, version)
-	}
-	if st, err := b.store.ResealState(); err != nil || st.Clean != 7 || st.Left != 0 {
-		t.Errorf("state %+v, %v", st, err)
-	}
 }
 
 // TestMembersAtASize: who was a member when, for checkpoints.

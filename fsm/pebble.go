@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -35,7 +36,11 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 		},
 		ReadOnly: readOnly, ErrorIfNotExists: readOnly, EventListener: &pebble.EventListener{
 			BackgroundError: failed,
-			DataCorruption:  func(pebble.DataCorruptionInfo) {}, // who reads it gets ErrCorrupt; Pebble's own would panic
+			DataCorruption: func(info pebble.DataCorruptionInfo) { // Pebble's own would panic
+				if !readOnly {
+					failed(fmt.Errorf("%w: %s can't be read", ErrCorrupt, filepath.Base(info.Path)))
+				}
+			},
 		},
 	})
 	if err == nil {
@@ -46,6 +51,14 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	return nil, fmt.Errorf("%w: open: %w", ErrCorrupt, err)
+}
+
+// damaged says in our words that a table can't be read.
+func damaged(err error) error {
+	if pebble.IsCorruptionError(err) && !errors.Is(err, ErrCorrupt) {
+		return fmt.Errorf("%w: a table can't be read", ErrCorrupt)
+	}
+	return err
 }
 
 // codec seals rows: a row opens only in its cluster, under its key.

@@ -55,7 +55,7 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 		a = schedule(path, scope, 14*time.Hour)
 	case 18:
 		a = rapid.SampledFrom([]*fsmpb.Access{
-			durable(value, uint32(version)+1, printA), activate(value, uint32(version)+1), keyUse(uint32(version)+1, version > 2),
+			keyDurable(value, uint32(version)+1, printA), activate(value, uint32(version)+1), keyUse(uint32(version)+1, version > 2),
 			keyAdd(value, uint32(version)+1), keyAdd(storage, uint32(version)+1),
 		}).Draw(t, "key")
 		caller = rapid.SampledFrom([]string{nodeID, operID}).Draw(t, "who")

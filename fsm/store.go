@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -13,6 +12,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -60,7 +60,7 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)
 	}
-	if err := os.MkdirAll(c.Dir, 0o700); err != nil {
+	if err := durable.MakeDir(c.Dir); err != nil {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{cfg: c, codec: newCodec(c.Keys), log: c.Logger, closed: make(chan struct{}), broken: broken{done: make(chan struct{})}}
@@ -79,7 +79,8 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 
 // load opens a directory and what is kept in memory of it, and makes it the
 // store's. The caller holds apply and mu, or is alone.
-func (s *Store) load(name string) error {
+func (s *Store) load(name string) (err error) {
+	defer func() { err = damaged(err) }()
 	db, err := openPebble(filepath.Join(s.cfg.Dir, name), s.log, s.noteError)
 	if err != nil {
 		return err

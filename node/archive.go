@@ -9,6 +9,8 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+
+	"github.com/hexrdev/hexrd/internal/durable"
 )
 
 // A snapshot on the wire: a magic, the keyring, the files of the checkpoint, and
@@ -129,7 +131,7 @@ func readArchive(in io.Reader, dir string, install func(keys []byte) error) erro
 	if _, err := io.ReadFull(in, got); err != nil || string(got) != string(want) {
 		return fmt.Errorf("%w: its checksum is wrong", errArchive)
 	}
-	return syncDir(dir)
+	return durable.SyncDir(dir)
 }
 
 func readArchiveFile(r io.Reader, dir string) error {

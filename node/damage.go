@@ -4,8 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io/fs"
-	"os"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -31,8 +29,8 @@ func whole(file string, do func() error) (err error) {
 // walkBolt reads every page of a database that is in use. bbolt's own look at
 // them, when it opens a database to write, ends the process where it finds damage.
 func walkBolt(path string) error {
-	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-		return nil
+	if err := checkBoltMetas(path); err != nil {
+		return nilIfMissing(err)
 	}
 	return whole(path, func() (err error) {
 		db, err := bbolt.Open(path, 0o600, &bbolt.Options{ReadOnly: true, Timeout: boltTimeout})
@@ -103,7 +101,11 @@ func (s sturdyLog) IsMonotonic() bool {
 }
 
 func (s sturdyLog) GetLog(index uint64, l *raft.Log) error {
-	return s.do(func() error { return s.rawLog.GetLog(index, l) })
+	err := s.do(func() error { return s.rawLog.GetLog(index, l) })
+	if err == nil || errors.Is(err, raft.ErrLogNotFound) {
+		return err
+	}
+	return unreadable("read raft log", err)
 }
 
 func (s sturdyLog) StoreLog(l *raft.Log) error { return s.StoreLogs([]*raft.Log{l}) }

@@ -15,6 +15,7 @@ import (
 
 	"github.com/hexrdev/hexrd/fsm"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/internal/fault"
 )
 
@@ -151,7 +152,7 @@ func cloneCheckpoint(from, to string) error {
 			return err
 		}
 	}
-	return syncDir(to)
+	return durable.SyncDir(to)
 }
 
 func copyFile(src, dst string) error {

@@ -14,11 +14,12 @@ import (
 	"github.com/hashicorp/raft"
 	raftboltdb "github.com/hashicorp/raft-boltdb/v2"
 	wal "github.com/hashicorp/raft-wal"
-	"github.com/hashicorp/raft-wal/fs"
+	walfs "github.com/hashicorp/raft-wal/fs"
 	"github.com/hashicorp/raft-wal/metadb"
 	"github.com/hashicorp/raft-wal/segment"
-	"github.com/hashicorp/raft-wal/types"
 	"go.etcd.io/bbolt"
+
+	"github.com/hexrdev/hexrd/internal/durable"
 )
 
 const (
@@ -60,7 +61,7 @@ func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 		return sturdyLog{s, file, &atomic.Bool{}}, kind, nil
 	case LogStoreWAL:
 		path := filepath.Join(dir, raftDir, "wal")
-		if err := os.MkdirAll(path, 0o700); err != nil {
+		if err := durable.MakeDir(path); err != nil {
 			return nil, "", fmt.Errorf("open raft log: %w", err)
 		}
 		s, err := openWAL(path, log)
@@ -94,19 +95,6 @@ func (w walLog) GetLog(index uint64, l *raft.Log) error {
 
 func (w walLog) Close() error { return errors.Join(w.WAL.Close(), w.meta.Close()) }
 
-// walFiles opens a segment that was cut off at its end by reading it through.
-// raft-wal 0.4.0 seals such a segment without the index that it looks for when it
-// is opened again (hashicorp/raft-wal#31); what it does for the unsealed tail makes
-// the index anew, in memory.
-type walFiles struct{ *segment.Filer }
-
-func (f walFiles) Open(info types.SegmentInfo) (types.SegmentReader, error) {
-	if info.IndexStart == 0 {
-		return f.RecoverTail(info)
-	}
-	return f.Filer.Open(info)
-}
-
 func openWAL(path string, log *slog.Logger) (l walLog, err error) {
 	if err := walkBolt(filepath.Join(path, "wal-meta.db")); err != nil {
 		return walLog{}, err
@@ -114,7 +102,7 @@ func openWAL(path string, log *slog.Logger) (l walLog, err error) {
 	meta := &metadb.BoltMetaDB{}
 	err = whole(path, func() error {
 		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta),
-			wal.WithSegmentFiler(walFiles{segment.NewFiler(path, fs.New())}))
+			wal.WithSegmentFiler(walSegments{segment.NewFiler(path, walfs.New())}))
 		l = walLog{s, meta}
 		return err
 	})
@@ -128,13 +116,47 @@ func openBolt(path string) (*raftboltdb.BoltStore, error) {
 	if err := walkBolt(path); err != nil {
 		return nil, err
 	}
-	return raftboltdb.New(raftboltdb.Options{
+	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {
+		err = makeBolt(path)
+		if err != nil {
+			return nil, err
+		}
+	}
+	return raftboltdb.New(boltOptions(path))
+}
+
+func boltOptions(path string) raftboltdb.Options {
+	return raftboltdb.Options{
 		Path: path,
 		BoltOptions: &bbolt.Options{
 			Timeout: boltTimeout, FreelistType: bbolt.FreelistMapType, NoFreelistSync: true,
 		},
 		MsgpackUseNewTimeFormat: true,
-	})
+	}
+}
+
+// makeBolt makes an empty database. A power cut leaves none, or a whole one: half
+// of one is damage to bbolt.
+func makeBolt(path string) error {
+	f, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".new-*")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(f.Name()) }()
+	if err := f.Close(); err != nil {
+		return err
+	}
+	s, err := raftboltdb.New(boltOptions(f.Name()))
+	if err != nil {
+		return err
+	}
+	if err := s.Close(); err != nil {
+		return err
+	}
+	if err := os.Link(f.Name(), path); err != nil && !errors.Is(err, os.ErrExist) { // another process's is never replaced
+		return err
+	}
+	return durable.SyncDir(filepath.Dir(path))
 }
 
 // logKind reads which store the directory has, or fixes it.
@@ -152,7 +174,7 @@ func logKind(dir, want string) (string, error) {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
 	or(&want, LogStoreWAL)
-	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+	if err := durable.MakeDir(filepath.Dir(file)); err != nil {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
 	if err := writeFile(file, []byte(want+"\n")); err != nil {
@@ -174,13 +196,5 @@ func writeFile(name string, data []byte) error {
 	if err := os.Rename(name+".new", name); err != nil {
 		return err
 	}
-	return syncDir(filepath.Dir(name))
-}
-
-func syncDir(dir string) error {
-	d, err := os.Open(dir)
-	if err != nil {
-		return err
-	}
-	return errors.Join(d.Sync(), d.Close())
+	return durable.SyncDir(filepath.Dir(name))
 }

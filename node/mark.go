@@ -25,9 +25,11 @@ var ErrRolledBack = errors.New("this node's disk is older than what the cluster 
 	"what it had stored; it must not vote")
 
 // mark is what this node's disk holds while it runs: every entry that is applied
-// was in its log before.
+// was in its log before, or in a snapshot. The store may be further: the checkpoint
+// in a snapshot holds what was applied while it was made.
 func (n *Node) mark() *fsmpb.Mark {
-	return &fsmpb.Mark{Node: n.cfg.ID, Index: n.store.AppliedIndex(), Term: n.raft.Load().CurrentTerm()}
+	r := n.raft.Load()
+	return &fsmpb.Mark{Node: n.cfg.ID, Index: min(n.store.AppliedIndex(), r.LastIndex()), Term: r.CurrentTerm()}
 }
 
 // Mark is what a node's disk held, as far as this one knows; zero: unknown.

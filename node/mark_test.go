@@ -138,3 +138,27 @@ func TestReports(t *testing.T) {
 		t.Errorf("mark of n3: %d", index)
 	}
 }
+
+// TestMarkIsWhatTheLogHolds: a follower whose store came by a snapshot that was
+// made while the leader applied more reports no more than its log and snapshots
+// hold: it would be refused at its next start for what it never had.
+func TestMarkIsWhatTheLogHolds(t *testing.T) {
+	g := three(t, LogStoreBolt, Limits{})
+	g.must(g.put(g.leader(), "k"))
+	n := g.node("n1")
+	if n == g.leader() {
+		n = g.node("n2")
+	}
+	id := g.keys.ClusterID()
+	data, err := proto.Marshal(&fsmpb.Entry{Format: entryFormat, Time: n.Store().Time(), ClusterId: id[:], Leader: "n1"})
+	g.must(err)
+	ahead := n.raft.Load().LastIndex() + 1000
+	_, err = n.Store().Apply(ahead, n.raft.Load().CurrentTerm(), data, false)
+	g.must(err)
+	if got := n.Store().AppliedIndex(); got != ahead {
+		t.Fatalf("the store stands at %d, not %d: the test shows nothing", got, ahead)
+	}
+	if m := n.mark(); m.GetIndex() > n.raft.Load().LastIndex() {
+		t.Errorf("its mark is %d, its log ends at %d", m.GetIndex(), n.raft.Load().LastIndex())
+	}
+}

@@ -178,6 +178,11 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	if n.raw, n.logKind, err = openLog(n.cfg.Dir, n.cfg.LogStore, n.log); err != nil {
 		return err
 	}
+	tailed, err := openTailed(n.cfg.Dir, n.raw)
+	if err != nil {
+		return err
+	}
+	n.raw = tailed
 	n.logs = sealedLog{watchdog{n.raw, n.cfg.Timers.Hang, n.fail, &n.stores}, n.cfg.Keys, n.halt}
 	if n.snapshots, err = openSnapshots(filepath.Join(n.cfg.Dir, snapshotsDir), n.cfg); err != nil {
 		return err
@@ -198,8 +203,14 @@ func (n *Node) openStores(ctx context.Context) (err error) {
 	return nil
 }
 
-// storeFailed ends the node: what it applies would not become durable.
-func (n *Node) storeFailed(err error) { n.fail(fmt.Errorf("%w: the store: %w", ErrDisk, err)) }
+// storeFailed ends the node: what it applies would not become durable, or what
+// it holds can't be read.
+func (n *Node) storeFailed(err error) {
+	if !errors.Is(err, fsm.ErrCorrupt) {
+		err = fmt.Errorf("%w: the store: %w", ErrDisk, err)
+	}
+	n.fail(err)
+}
 
 func (n *Node) own(run func(context.Context)) {
 	n.wg.Add(1)

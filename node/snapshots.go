@@ -19,6 +19,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/fsm"
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/internal/fault"
 	"github.com/hexrdev/hexrd/node/nodepb"
 	"github.com/hexrdev/hexrd/seal"
@@ -53,7 +54,7 @@ type snapshots struct {
 
 func openSnapshots(dir string, c Config) (*snapshots, error) {
 	s := &snapshots{dir: dir, keys: c.Keys, installKeys: c.InstallKeys, exportKeys: c.ExportKeys, log: c.Logger, refs: map[string]int{}}
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	if err := durable.MakeDir(dir); err != nil {
 		return nil, fmt.Errorf("open snapshots: %w", err)
 	}
 	entries, err := os.ReadDir(dir)
@@ -347,7 +348,7 @@ func (k *sink) finish() error {
 		return err
 	}
 	fault.Point("snapshot.renamed")
-	return syncDir(k.s.dir)
+	return durable.SyncDir(k.s.dir)
 }
 
 // Cancel drops what was received.

@@ -141,6 +141,19 @@ func TestFiles(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	half := filepath.Join(dir, "half.key")
+	if err := os.WriteFile(half+".new", []byte("hexrd-wra"), 0o600); err != nil { // killed in the midst of it
+		t.Fatal(err)
+	}
+	if _, err := CreateFileWrapper(half); err != nil {
+		t.Error(err)
+	}
+	if _, err := OpenFileWrapper(half); err != nil {
+		t.Error(err)
+	}
+	if left, err := filepath.Glob(filepath.Join(dir, "*.new")); err != nil || len(left) > 0 {
+		t.Errorf("%v is left", left)
+	}
 	if _, err := CreateFileWrapper(key); err == nil {
 		t.Fatal("a wrapper key was replaced")
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -19,6 +20,9 @@ import (
 	"github.com/tink-crypto/tink-go/v2/keyset"
 	"github.com/tink-crypto/tink-go/v2/secretdata"
 	"github.com/tink-crypto/tink-go/v2/tink"
+	"golang.org/x/sys/unix"
+
+	"github.com/hexrdev/hexrd/internal/durable"
 )
 
 const (
@@ -31,22 +35,45 @@ const (
 // credential is such a file too.
 type FileWrapper struct{ aead tink.AEAD }
 
-// CreateFileWrapper makes the key file, 0600 and durable. It never replaces one.
+// CreateFileWrapper makes the key file, 0600, whole or not at all, and durable. It
+// never replaces one.
 func CreateFileWrapper(path string) (*FileWrapper, error) {
 	key := make([]byte, wrapperKeySize)
 	defer clear(key)
 	if _, err := rand.Read(key); err != nil {
 		return nil, err
 	}
-	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	made := path + ".new"
+	if err := os.Remove(made); err != nil && !errors.Is(err, fs.ErrNotExist) { // of one that was killed here
+		return nil, err
+	}
+	f, err := os.OpenFile(made, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
 	if err != nil {
 		return nil, err
 	}
 	_, err = fmt.Fprintf(f, "%s%s\n", wrapperPrefix, base64.StdEncoding.EncodeToString(key))
-	if err := errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path))); err != nil {
-		return nil, errors.Join(err, os.Remove(path))
+	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
+		err = renameNew(made, path)
+	}
+	if err != nil {
+		return nil, errors.Join(err, os.Remove(made))
+	}
+	if err := durable.SyncDir(filepath.Dir(path)); err != nil {
+		return nil, err
 	}
 	return newFileWrapper(key)
+}
+
+// renameNew gives a file its name unless there is one of that name.
+func renameNew(from, to string) error {
+	err := unix.Renameat2(unix.AT_FDCWD, from, unix.AT_FDCWD, to, unix.RENAME_NOREPLACE)
+	if !errors.Is(err, unix.EINVAL) && !errors.Is(err, unix.ENOSYS) {
+		return err
+	}
+	if _, err := os.Lstat(to); !errors.Is(err, fs.ErrNotExist) { // this file system can't say it in one step
+		return errors.Join(fs.ErrExist, err)
+	}
+	return os.Rename(from, to)
 }
 
 // OpenFileWrapper reads the key file, and refuses one that others may read.

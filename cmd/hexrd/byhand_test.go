@@ -95,7 +95,7 @@ func freeAddr(t *testing.T) string {
 // start runs the node's program, and ends it with the test.
 func (b *byHand) start(n *handNode, args ...string) {
 	b.t.Helper()
-	n.cmd, n.exited = exec.Command(os.Args[0], append(args,
+	n.cmd, n.exited = exec.Command(binary(b.t), append(args,
 		"--cert", filepath.Join(n.dir, "cert.pem"), "--key", filepath.Join(n.dir, "key.pem"), "--bundle", filepath.Join(n.dir, "bundle.pem"),
 		"--data-dir", filepath.Join(n.dir, "data"), "--wrapper-key", filepath.Join(n.dir, "wrapper.key"), "--bind", n.addr,
 		"--admin-socket", filepath.Join(n.dir, "admin.sock"))...), make(chan struct{})

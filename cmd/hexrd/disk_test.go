@@ -22,7 +22,7 @@ import (
 // written to: first a follower's, then all. A node without room ends by itself and
 // says why; nothing acknowledged is lost; with room it starts again.
 func TestFullDisk(t *testing.T) {
-	for _, store := range []string{"bolt", "wal"} {
+	for _, store := range logStores() {
 		t.Run(store, func(t *testing.T) { fullDisk(t, store) })
 	}
 }
@@ -40,7 +40,7 @@ func fullDisk(t *testing.T, store string) {
 		}
 		t.Cleanup(func() { _ = unix.Unmount(disks[id], unix.MNT_DETACH) })
 	}
-	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store})
+	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store, Program: binary(t)})
 	if err != nil {
 		logs(t, dir)
 		t.Fatal(err)
@@ -95,25 +95,19 @@ func fullDisk(t *testing.T, store string) {
 	for _, n := range c.Nodes(t.Context()) {
 		through[n.ID] = dialAs(t, c, "acme/probe-"+n.ID, n.Address)
 	}
-	answers := func(id string) bool { // one that only runs may be ending, of a write on the full disk
-		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
-		defer cancel()
-		_, err := through[id].Put(ctx, "probe", []byte("v"), client.PutOptions{})
-		return err == nil
-	}
-	until(t, "all nodes to be back", func() bool {
-		back := 0
-		var starts sync.WaitGroup // two make the quorum that each waits for
-		for _, n := range c.Nodes(t.Context()) {
-			switch {
-			case n.State != "running":
-				starts.Go(func() { _, _ = c.StartNode(t.Context(), n.ID) })
-			case answers(n.ID):
-				back++
+	until(t, "all nodes to be back, and to answer", func() bool { // one that only runs may be ending, of a write on the full disk
+		if !back(t, c) {
+			return false
+		}
+		for _, cl := range through {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+			_, err := cl.Put(ctx, "probe", []byte("v"), client.PutOptions{})
+			cancel()
+			if err != nil {
+				return false
 			}
 		}
-		starts.Wait()
-		return back == len(disks)
+		return true
 	})
 	until(t, "the nodes to see that there is room", func() bool {
 		_, err := l.c.Get(t.Context(), "probe")
@@ -121,10 +115,26 @@ func fullDisk(t *testing.T, store string) {
 	})
 	l.check()
 	auditor := dialAs(t, c, "/hexr/auditor/ben", c.Addresses()...)
-	until(t, "all nodes to give the same root", func() bool { // one may still be catching up
+	until(t, "all nodes to give the same root", func() bool { // one may still be catching up, or have been about to end
 		v := &verification{}
-		return v.run(t.Context(), auditor) == nil && len(v.agree) == len(disks)
+		return back(t, c) && v.run(t.Context(), auditor) == nil && len(v.agree) == len(disks)
 	})
+}
+
+// back starts the nodes that have ended, and says whether all take part. One that
+// runs may yet end, of a write on the full disk.
+func back(t *testing.T, c *dev.Cluster) bool {
+	t.Helper()
+	all := true
+	var starts sync.WaitGroup // two make the quorum that each waits for
+	for _, n := range c.Nodes(t.Context()) {
+		if n.State != "running" {
+			starts.Go(func() { _, _ = c.StartNode(t.Context(), n.ID) })
+		}
+		all = all && n.State == "running" && (n.Role == "leader" || n.Role == "follower")
+	}
+	starts.Wait()
+	return all
 }
 
 // fill takes all room there is, also what becomes free while a node dies.

@@ -2,10 +2,8 @@ package main
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
-	"sync"
 	"testing"
 	"time"
 
@@ -13,31 +11,9 @@ import (
 	"github.com/hexrdev/hexrd/internal/dev"
 )
 
-// faultyDir is where faulty builds to; TestMain removes it.
-var faultyDir string
-
-// faulty builds hexrd with the points of package fault, once for all tests.
-var faulty = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "hexrd-faults-")
-	if err != nil {
-		return "", err
-	}
-	faultyDir = dir
-	program := filepath.Join(dir, "hexrd")
-	out, err := exec.Command("go", "build", "-tags", "hexrdfault", "-o", program, ".").CombinedOutput()
-	if err != nil {
-		return "", &exec.Error{Name: string(out), Err: err}
-	}
-	return program, nil
-})
-
 func startFaulty(t *testing.T, nodeArgs ...string) (*dev.Cluster, disks) {
 	t.Helper()
-	program, err := faulty()
-	if err != nil {
-		t.Fatal(err)
-	}
-	c, dir := startWith(t, dev.Config{Dir: t.TempDir(), NodeArgs: nodeArgs, Program: program})
+	c, dir := startWith(t, dev.Config{Dir: t.TempDir(), NodeArgs: nodeArgs, Program: faultyBinary(t)})
 	return c, disks{t, c, dir}
 }
 

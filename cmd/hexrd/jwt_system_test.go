@@ -30,7 +30,7 @@ type bearer struct {
 func devExec(t *testing.T, dir, id string, command ...string) string {
 	t.Helper()
 	args := append([]string{"dev", "exec", "--dir", dir, id, "--"}, command...)
-	cmd := exec.CommandContext(t.Context(), os.Args[0], args...)
+	cmd := exec.CommandContext(t.Context(), binary(t), args...)
 	var stderr bytes.Buffer
 	cmd.Stderr = &stderr
 	out, err := cmd.Output()
@@ -42,7 +42,7 @@ func devExec(t *testing.T, dir, id string, command ...string) string {
 
 func newBearer(t *testing.T, dir, id string) *bearer {
 	t.Helper()
-	out := devExec(t, dir, id, "sh", "-c", `echo "$HEXR_VAULT_URL"; echo "$HEXR_CA_FILE"; exec "$0" jwt`, os.Args[0])
+	out := devExec(t, dir, id, "sh", "-c", `echo "$HEXR_VAULT_URL"; echo "$HEXR_CA_FILE"; exec "$0" jwt`, binary(t))
 	lines := strings.Split(strings.TrimSpace(out), "\n")
 	if len(lines) != 3 || strings.Count(lines[2], ".") != 2 {
 		t.Fatalf("not a URL, a file and a token, but %d lines", len(lines))
@@ -112,7 +112,7 @@ func TestJWTSVIDs(t *testing.T) {
 	operator := newBearer(t, dir, "/hexr/operator/ann")
 	operator.want("GET", "", "/v1/cluster/members", "", 401, "JWT_SVID_NOT_FOR_THIS_CLASS")
 	wide := *b
-	wide.token = strings.TrimSpace(devExec(t, dir, "acme/bot", os.Args[0], "jwt", "--audience", "db"))
+	wide.token = strings.TrimSpace(devExec(t, dir, "acme/bot", binary(t), "jwt", "--audience", "db"))
 	wide.want("GET", "", "/v1/whoami", "", 401, "BAD_TOKEN")
 
 	// The audience was turned on once, by an entry; accesses say what they came with.
@@ -132,7 +132,7 @@ func TestJWTSVIDs(t *testing.T) {
 	tokens := []string{b.token, stranger.token, operator.token, wide.token}
 	rotate := func() {
 		t.Helper()
-		if out, err := exec.CommandContext(t.Context(), os.Args[0], "dev", "rotate-jwt", "--dir", dir).CombinedOutput(); err != nil {
+		if out, err := exec.CommandContext(t.Context(), binary(t), "dev", "rotate-jwt", "--dir", dir).CombinedOutput(); err != nil {
 			t.Fatalf("rotate: %v: %s", err, out)
 		}
 		fresh := newBearer(t, dir, "acme/bot")

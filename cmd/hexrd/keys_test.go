@@ -280,7 +280,7 @@ func program(t *testing.T, dir, as string, code int, args ...string) (stdout, st
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 40*time.Second)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"dev", "exec", "--dir", dir, as, "--", os.Args[0]}, args...)...)
+	cmd := exec.CommandContext(ctx, binary(t), append([]string{"dev", "exec", "--dir", dir, as, "--", binary(t)}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	err := cmd.Run()
@@ -297,7 +297,7 @@ func TestCheckpoints(t *testing.T) {
 	c, dir := startCluster(t, "bolt")
 	const op, aud = operator, "/hexr/auditor/ben"
 	other := t.TempDir()
-	foreign, err := dev.Start(t.Context(), dev.Config{Dir: other, Nodes: 1})
+	foreign, err := dev.Start(t.Context(), dev.Config{Dir: other, Nodes: 1, Program: binary(t)})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func TestMembership(t *testing.T) {
 	}
 
 	// Leave, on the node's own machine.
-	if out, err := exec.CommandContext(ctx, os.Args[0], "leave", "--admin-socket", filepath.Join(dir, "n3-admin.sock")).CombinedOutput(); err != nil {
+	if out, err := exec.CommandContext(ctx, binary(t), "leave", "--admin-socket", filepath.Join(dir, "n3-admin.sock")).CombinedOutput(); err != nil {
 		t.Fatalf("leave: %v: %s", err, out)
 	}
 	until(t, "n3 to be gone", func() bool { return memberOf(t, op, "n3") == nil })
@@ -140,7 +140,7 @@ func TestMembership(t *testing.T) {
 // node runs a node's program by hand, as on a machine of its own.
 func node(t *testing.T, ctx context.Context, w *dev.WorkloadServer, args ...string) (*exec.Cmd, *bytes.Buffer) {
 	t.Helper()
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd := exec.CommandContext(ctx, binary(t), args...)
 	var out bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &out
 	cmd.Env = append(os.Environ(), "SPIFFE_ENDPOINT_SOCKET="+w.Address())
@@ -265,7 +265,7 @@ func TestConfigurationFile(t *testing.T) {
 		if err := os.WriteFile(file, []byte(yaml), 0o600); err != nil {
 			t.Fatal(err)
 		}
-		cmd := exec.CommandContext(t.Context(), os.Args[0], "start", "--config", file)
+		cmd := exec.CommandContext(t.Context(), binary(t), "start", "--config", file)
 		cmd.Env = append(append(os.Environ(), "SPIFFE_ENDPOINT_SOCKET=unix:///nowhere"), env...)
 		out, err := cmd.CombinedOutput()
 		if err == nil {
@@ -296,7 +296,7 @@ func TestCommandLine(t *testing.T) {
 		t.Helper()
 		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"dev", "exec", "--dir", dir, as, "--", os.Args[0]}, args...)...)
+		cmd := exec.CommandContext(ctx, binary(t), append([]string{"dev", "exec", "--dir", dir, as, "--", binary(t)}, args...)...)
 		cmd.Stdin = strings.NewReader(stdin)
 		var stdout, stderr bytes.Buffer
 		cmd.Stdout, cmd.Stderr = &stdout, &stderr

@@ -54,7 +54,7 @@ func startLonely(t *testing.T) *lonely {
 	t.Cleanup(func() { _ = os.RemoveAll(dir) })
 	n := &lonely{t: t, dir: dir, out: &syncBuffer{}, data: filepath.Join(dir, "data"), admin: filepath.Join(dir, "data", "admin.sock")}
 	program := filepath.Join(dir, "hexrd") // go test's own directory is closed to other users
-	if err := errors.Join(os.Chmod(dir, 0o755), copyProgram(os.Args[0], program), os.Mkdir(n.data, 0o700), os.Chmod(n.data, 0o777)); err != nil {
+	if err := errors.Join(os.Chmod(dir, 0o755), copyProgram(binary(t), program), os.Mkdir(n.data, 0o700), os.Chmod(n.data, 0o777)); err != nil {
 		t.Fatal(err)
 	}
 	files := n.identity()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -22,7 +21,7 @@ func (s script) run(as string, code int, args ...string) (stdout, stderr string)
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), time.Minute)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, os.Args[0], append([]string{"dev", "exec", "--dir", s.dir, as, "--", os.Args[0]}, args...)...)
+	cmd := exec.CommandContext(ctx, binary(s.t), append([]string{"dev", "exec", "--dir", s.dir, as, "--", binary(s.t)}, args...)...)
 	var out, errs bytes.Buffer
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = strings.NewReader("v"), &out, &errs
 	err := cmd.Run()

@@ -71,6 +71,9 @@ func startNodes(t *testing.T, nodes int, store string, nodeArgs ...string) (*dev
 func startWith(t *testing.T, cfg dev.Config) (*dev.Cluster, string) {
 	t.Helper()
 	dir := cfg.Dir
+	if cfg.Program == "" {
+		cfg.Program = binary(t)
+	}
 	c, err := dev.Start(t.Context(), cfg)
 	if err != nil {
 		logs(t, dir)
@@ -199,7 +202,7 @@ func (w *writer) step(ctx context.Context, i int) error {
 // TestKillsLoseNothing runs agents against three nodes that are killed and
 // started again all the while.
 func TestKillsLoseNothing(t *testing.T) {
-	for _, store := range []string{"bolt", "wal"} {
+	for _, store := range logStores() {
 		t.Run(store, func(t *testing.T) { killsLoseNothing(t, store, count(t, 800)) })
 	}
 }
@@ -207,7 +210,7 @@ func TestKillsLoseNothing(t *testing.T) {
 // TestKillsLoseNothingAmongSnapshots does the same with a snapshot every few
 // entries, and a log that keeps next to nothing: who was away comes back by one.
 func TestKillsLoseNothingAmongSnapshots(t *testing.T) {
-	for _, store := range []string{"bolt", "wal"} {
+	for _, store := range logStores() {
 		t.Run(store, func(t *testing.T) {
 			killsLoseNothing(t, store, count(t, 500), "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
 		})

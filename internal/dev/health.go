@@ -24,7 +24,7 @@ const healthInterval = 50 * time.Millisecond
 
 // waitHealthy returns once the node answers that it is healthy; an error when it
 // exits, or ctx ends, before.
-func waitHealthy(ctx context.Context, c *http.Client, addr string, p *process) error {
+func waitHealthy(ctx context.Context, c *http.Client, addr string, p *Process) error {
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
 	for {

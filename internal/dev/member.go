@@ -15,19 +15,19 @@ import (
 type member struct {
 	nodeState
 	workload *WorkloadServer
-	process  *process
+	process  *Process
 	admin    string // socket
 }
 
 // stop ends the process in good order, and by force when that takes too long.
 func (m *member) stop() {
-	if m.process != nil && m.process.running() {
-		_ = m.process.signal(syscall.SIGCONT)
-		_ = m.process.signal(syscall.SIGTERM)
+	if m.process != nil && m.process.Running() {
+		_ = m.process.Signal(syscall.SIGCONT)
+		_ = m.process.Signal(syscall.SIGTERM)
 		select {
 		case <-m.process.exited:
 		case <-time.After(stopTimeout):
-			_ = m.process.signal(syscall.SIGKILL)
+			_ = m.process.Signal(syscall.SIGKILL)
 			<-m.process.exited
 		}
 	}
@@ -127,7 +127,7 @@ func (c *Cluster) launch(ctx context.Context, n nodeState, args []string) (*memb
 		args = append(args, "--log-store", c.cfg.LogStore)
 	}
 	env := []string{"SPIFFE_ENDPOINT_SOCKET=" + m.workload.Address()}
-	m.process, err = startProcess(c.program, args, env, c.layout.log(n.ID))
+	m.process, err = StartProcess(Command{Program: c.program, Args: args, Env: env, LogFile: c.layout.log(n.ID)})
 	return m, err
 }
 
@@ -162,7 +162,7 @@ func (c *Cluster) startAgain(ctx context.Context, id string) (*member, error) {
 	if m == nil {
 		return nil, fmt.Errorf("there is no node %q: `hexrd dev nodes` lists them", id)
 	}
-	if m.process.running() {
+	if m.process.Running() {
 		return nil, fmt.Errorf("node %s is running", id)
 	}
 	return m, c.restart(ctx, m.nodeState)
@@ -191,7 +191,7 @@ func (c *Cluster) Signal(ctx context.Context, id, name string) (NodeInfo, error)
 	if m == nil {
 		return NodeInfo{}, fmt.Errorf("there is no node %q: `hexrd dev nodes` lists them", id)
 	}
-	if err := m.process.signal(sig); err != nil {
+	if err := m.process.Signal(sig); err != nil {
 		return NodeInfo{}, fmt.Errorf("node %s: %w", id, err)
 	}
 	if sig != syscall.SIGSTOP && sig != syscall.SIGCONT {

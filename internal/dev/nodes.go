@@ -43,8 +43,8 @@ func (c *Cluster) describe(m *member) NodeInfo {
 		ID: m.ID, Address: m.Address, DataDir: c.layout.data(m.ID), LogFile: c.layout.log(m.ID), Admin: m.admin,
 		State: m.process.status(),
 	}
-	if m.process.running() {
-		info.PID = m.process.pid()
+	if m.process.Running() {
+		info.PID = m.process.PID()
 	}
 	return info
 }

@@ -169,6 +169,68 @@ func (x *SealedLog) GetExtensions() []byte {
 	return nil
 }
 
+// Tail is how far the raft log of this node has been stored. It always takes the
+// same number of bytes, fewer than a sector: it is overwritten in place.
+type Tail struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Format        uint32                 `protobuf:"fixed32,1,opt,name=format,proto3" json:"format,omitempty"`
+	Last          *uint64                `protobuf:"fixed64,2,opt,name=last,proto3,oneof" json:"last,omitempty"`         // index of the last entry; 0: the log is empty
+	Checksum      *uint32                `protobuf:"fixed32,3,opt,name=checksum,proto3,oneof" json:"checksum,omitempty"` // CRC-32C of format and last, big-endian
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Tail) Reset() {
+	*x = Tail{}
+	mi := &file_node_nodepb_node_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Tail) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Tail) ProtoMessage() {}
+
+func (x *Tail) ProtoReflect() protoreflect.Message {
+	mi := &file_node_nodepb_node_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Tail.ProtoReflect.Descriptor instead.
+func (*Tail) Descriptor() ([]byte, []int) {
+	return file_node_nodepb_node_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *Tail) GetFormat() uint32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
+func (x *Tail) GetLast() uint64 {
+	if x != nil && x.Last != nil {
+		return *x.Last
+	}
+	return 0
+}
+
+func (x *Tail) GetChecksum() uint32 {
+	if x != nil && x.Checksum != nil {
+		return *x.Checksum
+	}
+	return 0
+}
+
 var File_node_nodepb_node_proto protoreflect.FileDescriptor
 
 const file_node_nodepb_node_proto_rawDesc = "" +
@@ -186,7 +248,13 @@ const file_node_nodepb_node_proto_rawDesc = "" +
 	"\x04data\x18\x01 \x01(\fR\x04data\x12\x1e\n" +
 	"\n" +
 	"extensions\x18\x02 \x01(\fR\n" +
-	"extensionsB&Z$github.com/hexrdev/hexrd/node/nodepbb\x06proto3"
+	"extensions\"n\n" +
+	"\x04Tail\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\aR\x06format\x12\x17\n" +
+	"\x04last\x18\x02 \x01(\x06H\x00R\x04last\x88\x01\x01\x12\x1f\n" +
+	"\bchecksum\x18\x03 \x01(\aH\x01R\bchecksum\x88\x01\x01B\a\n" +
+	"\x05_lastB\v\n" +
+	"\t_checksumB&Z$github.com/hexrdev/hexrd/node/nodepbb\x06proto3"
 
 var (
 	file_node_nodepb_node_proto_rawDescOnce sync.Once
@@ -200,10 +268,11 @@ func file_node_nodepb_node_proto_rawDescGZIP() []byte {
 	return file_node_nodepb_node_proto_rawDescData
 }
 
-var file_node_nodepb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_node_nodepb_node_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_node_nodepb_node_proto_goTypes = []any{
 	(*SnapshotMeta)(nil), // 0: hexr.node.v1.SnapshotMeta
 	(*SealedLog)(nil),    // 1: hexr.node.v1.SealedLog
+	(*Tail)(nil),         // 2: hexr.node.v1.Tail
 }
 var file_node_nodepb_node_proto_depIdxs = []int32{
 	0, // [0:0] is the sub-list for method output_type
@@ -218,13 +287,14 @@ func file_node_nodepb_node_proto_init() {
 	if File_node_nodepb_node_proto != nil {
 		return
 	}
+	file_node_nodepb_node_proto_msgTypes[2].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_node_nodepb_node_proto_rawDesc), len(file_node_nodepb_node_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
