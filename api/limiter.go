@@ -20,7 +20,7 @@ const (
 	quickRefusals = 100
 	refusalPause  = 20 * time.Millisecond
 	// unitBytes that are moved cost as much as an access does.
-	unitBytes = 4 << 10
+	unitBytes = 2 << 10
 )
 
 // limiter bounds what one identity costs a node: a rate, accesses in flight,

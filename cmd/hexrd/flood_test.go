@@ -130,7 +130,8 @@ func (f *flooded) metrics() map[string]float64 {
 	return out
 }
 
-// p99 measures the neighbour: 4 workers that get and put for a while.
+// p99 measures the neighbour: 4 workers that get and put for a while, within the
+// rate of one caller.
 func (f *flooded) p99(d time.Duration) time.Duration {
 	f.t.Helper()
 	ctx, cancel := context.WithTimeout(f.t.Context(), d)
@@ -140,7 +141,10 @@ func (f *flooded) p99(d time.Duration) time.Duration {
 	var workers sync.WaitGroup
 	for w := range 4 {
 		workers.Go(func() {
+			tick := time.NewTicker(6 * time.Millisecond)
+			defer tick.Stop()
 			for n := 0; ctx.Err() == nil; n++ {
+				<-tick.C
 				begin := time.Now()
 				var err error
 				if n%5 == 0 {
