@@ -48,7 +48,7 @@ func negotiated(state tls.ConnectionState) protocol {
 // serverConfig picks the protocol's configuration for each hello. Only raft
 // streams fail in the handshake for want of a certificate: the other protocols
 // can say so in their own words.
-func serverConfig(t TLS, p *paces, h *handshakes) *tls.Config {
+func serverConfig(t TLS, p *paces, h *handshakes, turns *hellos) *tls.Config {
 	raft := t.Server([]string{alpnRaft}, true)
 	grpc := t.Server([]string{alpnH2}, false)
 	http := t.Server([]string{alpnHTTP}, false)
@@ -59,6 +59,9 @@ func serverConfig(t TLS, p *paces, h *handshakes) *tls.Config {
 			if !p.allow(source(hello.Conn), proto) {
 				p.hold(hello.Context(), func() { h.end(hello.Conn) }) // it takes no place of those that go on
 				return nil, errPaced
+			}
+			if err := turns.begin(hello.Context(), hello.Conn); err != nil {
+				return nil, err
 			}
 			switch proto {
 			case protoRaft:

@@ -11,7 +11,7 @@ import (
 )
 
 // hello is the first message of a real client.
-func hello(f *testing.F, cfg *tls.Config) []byte {
+func hello(f testing.TB, cfg *tls.Config) []byte {
 	f.Helper()
 	near, far := net.Pipe()
 	go func() { _ = tls.Client(near, cfg).Handshake() }()
@@ -36,7 +36,7 @@ func FuzzHello(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	cfg := serverConfig(newTLS("node/n1", longLived), free, &handshakes{})
+	cfg := serverConfig(newTLS("node/n1", longLived), free, &handshakes{}, newHellos())
 	f.Fuzz(func(t *testing.T, first []byte) {
 		conn := tls.Server(&script{in: bytes.NewReader(first)}, cfg)
 		if conn.Handshake() == nil {

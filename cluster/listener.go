@@ -26,6 +26,8 @@ type Listener struct {
 	tls  *tls.Config
 	hand *handshakes
 
+	turns *hellos
+
 	strange rate.Sometimes // warns
 
 	raft, grpc, http, nodes *queue
@@ -55,9 +57,9 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
 	}
-	hand := &handshakes{limits: c.Limits}
+	hand, turns := &handshakes{limits: c.Limits}, newHellos()
 	l := &Listener{
-		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces, hand), hand: hand,
+		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces, hand, turns), hand: hand, turns: turns,
 		conns: newConnections(c.TLS, c.Admission, c.Limits), strange: rate.Sometimes{Interval: warnEvery}, done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -102,14 +104,16 @@ func (l *Listener) accept() {
 				continue
 			}
 		}
-		l.hand.begin(raw)
-		l.wg.Go(func() { l.shake(raw) })
+		conn := &answering{Conn: raw}
+		l.hand.begin(conn)
+		l.wg.Go(func() { l.shake(conn) })
 	}
 }
 
 // shake finishes a handshake, finds out who it is, and hands the connection on.
-func (l *Listener) shake(raw net.Conn) {
+func (l *Listener) shake(raw *answering) {
 	defer l.hand.end(raw)
+	defer raw.end()
 	_ = raw.SetDeadline(time.Now().Add(l.cfg.Limits.HandshakeTimeout))
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Limits.HandshakeTimeout)
 	defer cancel()
@@ -126,8 +130,14 @@ func (l *Listener) shake(raw net.Conn) {
 		_, err = l.cfg.TLS.Authenticate(conn.ConnectionState())
 		return err
 	}
-	if peer, err := l.cfg.TLS.Authenticate(conn.ConnectionState()); err == nil {
-		c.peer = peer
+	err := l.turns.do(ctx, func() {
+		if peer, err := l.cfg.TLS.Authenticate(conn.ConnectionState()); err == nil {
+			c.peer = peer
+		}
+	})
+	if err != nil {
+		_ = raw.Close()
+		return
 	}
 	c.peer.Addr = raw.RemoteAddr().String()
 	if c.proto == protoRaft && !l.admitRaft(c) {
