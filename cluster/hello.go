@@ -14,13 +14,20 @@ type hellos struct{ turns chan struct{} }
 
 func newHellos() *hellos { return &hellos{make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))} }
 
-// begin waits for a turn, which ends with the first bytes that the connection
-// writes: the answer to the hello.
-func (h *hellos) begin(ctx context.Context, c net.Conn) error {
+func (h *hellos) take(ctx context.Context) error {
 	select {
 	case h.turns <- struct{}{}:
 	case <-ctx.Done():
 		return ctx.Err()
+	}
+	return nil
+}
+
+// begin waits for a turn, which ends with the first bytes that the connection
+// writes: the answer to the hello.
+func (h *hellos) begin(ctx context.Context, c net.Conn) error {
+	if err := h.take(ctx); err != nil {
+		return err
 	}
 	if a, ok := c.(*answering); ok {
 		a.turn(h)
@@ -32,10 +39,8 @@ func (h *hellos) begin(ctx context.Context, c net.Conn) error {
 
 // do waits for a turn that lasts as long as compute.
 func (h *hellos) do(ctx context.Context, compute func()) error {
-	select {
-	case h.turns <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
+	if err := h.take(ctx); err != nil {
+		return err
 	}
 	defer func() { <-h.turns }()
 	compute()

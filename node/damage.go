@@ -96,8 +96,7 @@ func (s sturdyLog) Close() error {
 
 // IsMonotonic passes the wrapped store's answer through.
 func (s sturdyLog) IsMonotonic() bool {
-	m, ok := s.rawLog.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
+	return isMonotonic(s.rawLog)
 }
 
 func (s sturdyLog) GetLog(index uint64, l *raft.Log) error {

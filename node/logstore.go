@@ -35,6 +35,13 @@ type rawLog interface {
 	io.Closer
 }
 
+// isMonotonic reports whether a store takes no holes: raft asks for it, and a
+// wrapper has to pass it through.
+func isMonotonic(l raft.LogStore) bool {
+	m, ok := l.(raft.MonotonicLogStore)
+	return ok && m.IsMonotonic()
+}
+
 // openStable opens the store of term and vote.
 func openStable(dir string) (*raftboltdb.BoltStore, error) {
 	s, err := openBolt(filepath.Join(dir, raftDir, "stable.db"))

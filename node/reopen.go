@@ -73,7 +73,7 @@ func fitLog(logs raft.LogStore, index, term uint64) error {
 	if err := errors.Join(err1, err2); err != nil {
 		return fmt.Errorf("look at raft log: %w", err)
 	}
-	if m, ok := logs.(raft.MonotonicLogStore); ok && m.IsMonotonic() && last > 0 && last < index {
+	if isMonotonic(logs) && last > 0 && last < index {
 		// It has no holes: what follows the snapshot could not be appended. Raft removes
 		// such a log when it installs a snapshot; a crash came before that.
 		if err := logs.DeleteRange(first, last); err != nil {

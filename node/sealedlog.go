@@ -25,8 +25,7 @@ type sealedLog struct {
 
 // IsMonotonic passes the wrapped store's answer through: raft asks for it.
 func (s sealedLog) IsMonotonic() bool {
-	m, ok := s.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
+	return isMonotonic(s.LogStore)
 }
 
 func (s sealedLog) ad(l *raft.Log) []byte {

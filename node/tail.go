@@ -101,8 +101,7 @@ func (t tailedLog) write(last uint64) error {
 
 // IsMonotonic passes the wrapped store's answer through.
 func (t tailedLog) IsMonotonic() bool {
-	m, ok := t.rawLog.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
+	return isMonotonic(t.rawLog)
 }
 
 func (t tailedLog) StoreLog(l *raft.Log) error { return t.StoreLogs([]*raft.Log{l}) }

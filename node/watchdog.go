@@ -21,8 +21,7 @@ type watchdog struct {
 
 // IsMonotonic passes the wrapped store's answer through.
 func (w watchdog) IsMonotonic() bool {
-	m, ok := w.LogStore.(raft.MonotonicLogStore)
-	return ok && m.IsMonotonic()
+	return isMonotonic(w.LogStore)
 }
 
 func (w watchdog) StoreLog(l *raft.Log) error { return w.StoreLogs([]*raft.Log{l}) }

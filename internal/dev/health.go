@@ -28,7 +28,7 @@ func waitHealthy(ctx context.Context, c *http.Client, addr string, p *Process) e
 	tick := time.NewTicker(healthInterval)
 	defer tick.Stop()
 	for {
-		if healthy(ctx, c, addr) {
+		if Healthy(ctx, c, addr) {
 			return nil
 		}
 		select {
@@ -41,7 +41,8 @@ func waitHealthy(ctx context.Context, c *http.Client, addr string, p *Process) e
 	}
 }
 
-func healthy(ctx context.Context, c *http.Client, addr string) bool {
+// Healthy asks a node once whether it serves.
+func Healthy(ctx context.Context, c *http.Client, addr string) bool {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+addr+"/health", nil)
 	if err != nil {
 		return false

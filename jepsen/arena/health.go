@@ -1,7 +1,6 @@
 package arena
 
 import (
-	"context"
 	"net/http"
 	"time"
 
@@ -16,17 +15,4 @@ func healthClient(bundles x509bundle.Source, node spiffeid.ID) *http.Client {
 		TLSClientConfig:   tlsconfig.TLSClientConfig(bundles, tlsconfig.AuthorizeID(node)),
 		DisableKeepAlives: true,
 	}}
-}
-
-func healthy(ctx context.Context, c *http.Client, addr string) bool {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "https://"+addr+"/health", nil)
-	if err != nil {
-		return false
-	}
-	resp, err := c.Do(req)
-	if err != nil {
-		return false
-	}
-	_ = resp.Body.Close()
-	return resp.StatusCode == http.StatusOK
 }

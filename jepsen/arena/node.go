@@ -125,7 +125,7 @@ var errRetired = errors.New("the node was abandoned")
 func (n *Node) WaitHealthy(ctx context.Context) error {
 	tick := time.NewTicker(healthPause)
 	defer tick.Stop()
-	for !healthy(ctx, n.health, n.Address) {
+	for !dev.Healthy(ctx, n.health, n.Address) {
 		if n.Retired() {
 			return fmt.Errorf("%s: %w", n.ID, errRetired)
 		}

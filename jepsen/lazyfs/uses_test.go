@@ -61,8 +61,12 @@ func start(t *testing.T, env string) *exec.Cmd {
 
 func until(t *testing.T, what string, is func() bool) {
 	t.Helper()
-	for end := time.Now().Add(time.Minute); !is(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	tick, end := time.NewTicker(5*time.Millisecond), time.After(time.Minute)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-end:
 			t.Fatalf("waited too long for %s", what)
 		}
 	}
@@ -77,14 +81,17 @@ func TestKilledWhileWriting(t *testing.T) {
 	until(t, "the log", func() bool { info, err := os.Stat(d.path("log")); return err == nil && info.Size() > 0 })
 	d.must(d.Slow(time.Hour))
 	var size int64 = -1
+	var changed time.Time
 	until(t, "the writer to hang", func() bool {
 		info, err := os.Stat(d.path("log"))
 		before := size
-		if size = info.Size(); err != nil || size != before {
-			time.Sleep(100 * time.Millisecond)
+		if err != nil {
 			return false
 		}
-		return true
+		if size = info.Size(); size != before {
+			changed = time.Now()
+		}
+		return time.Since(changed) > 100*time.Millisecond
 	})
 	begin := time.Now()
 	d.must(cmd.Process.Kill())
