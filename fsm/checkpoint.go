@@ -181,19 +181,7 @@ func present(dir, name string) error {
 }
 
 func setCurrent(dir, name string) error {
-	tmp := filepath.Join(dir, currentFile+".new")
-	f, err := os.OpenFile(tmp, os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.WriteString(name + "\n")
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp, filepath.Join(dir, currentFile)); err != nil {
-		return err
-	}
-	return durable.SyncDir(dir)
+	return durable.WriteFile(filepath.Join(dir, currentFile), []byte(name+"\n"))
 }
 
 func nextName(name string) string {

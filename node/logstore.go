@@ -184,24 +184,8 @@ func logKind(dir, want string) (string, error) {
 	if err := durable.MakeDir(filepath.Dir(file)); err != nil {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
-	if err := writeFile(file, []byte(want+"\n")); err != nil {
+	if err := durable.WriteFile(file, []byte(want+"\n")); err != nil {
 		return "", fmt.Errorf("open raft log: %w", err)
 	}
 	return want, nil
-}
-
-// writeFile is durable before it returns.
-func writeFile(name string, data []byte) error {
-	f, err := os.OpenFile(name+".new", os.O_CREATE|os.O_TRUNC|os.O_WRONLY, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(name+".new", name); err != nil {
-		return err
-	}
-	return durable.SyncDir(filepath.Dir(name))
 }

@@ -340,7 +340,7 @@ func (k *sink) finish() error {
 	if err != nil {
 		return err
 	}
-	if err := writeFile(filepath.Join(k.dir, metaFile), sealed); err != nil {
+	if err := durable.WriteFile(filepath.Join(k.dir, metaFile), sealed); err != nil {
 		return err
 	}
 	fault.Point("snapshot.written")

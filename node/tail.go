@@ -13,6 +13,7 @@ import (
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/node/nodepb"
 )
 
@@ -46,7 +47,7 @@ func openTailed(dir string, log rawLog) (tailedLog, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		data, err = encodeTail(last)
 		if err == nil {
-			err = writeFile(path, data)
+			err = durable.WriteFile(path, data)
 		}
 	case err == nil:
 		err = checkTail(data, last)

@@ -1,4 +1,4 @@
-// Package durable makes directories, and what they hold, outlive a power cut: the
+// Package durable makes files and directories outlive a power cut: the
 // name of a file or directory is kept only once the directory that it stands in
 // was synced. Syncing the file itself is not enough.
 package durable

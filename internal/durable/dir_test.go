@@ -36,3 +36,24 @@ func TestMakeDir(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+func TestWriteFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "f")
+	if err := os.WriteFile(file+".new", []byte("half of a longer one"), 0o600); err != nil { // killed in the midst of it
+		t.Fatal(err)
+	}
+	for _, want := range []string{"one", "another"} {
+		if err := durable.WriteFile(file, []byte(want)); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := os.ReadFile(file); err != nil || string(got) != want {
+			t.Errorf("%q, %v", got, err)
+		}
+	}
+	if info, err := os.Stat(file); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("mode %v, %v", info, err)
+	}
+	if err := durable.WriteFile(filepath.Join(file, "no", "directory"), nil); err == nil {
+		t.Error("written into a file")
+	}
+}
