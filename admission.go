@@ -2,11 +2,13 @@ package hexrd
 
 import (
 	"context"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/hexrdev/hexrd/cluster"
+	"github.com/hexrdev/hexrd/cluster/clusterpb"
 	"github.com/hexrdev/hexrd/fsm"
 	"github.com/hexrdev/hexrd/node"
 )
@@ -25,7 +27,7 @@ type admission struct {
 	peers *cluster.Peers
 
 	mu     sync.Mutex
-	known  map[string]string // node ID to address, from join and from asking
+	known  map[string]string // node ID to address, of those that admitted this node
 	asked  time.Time
 	change chan struct{}
 }
@@ -34,11 +36,13 @@ func newAdmission(td string, peers *cluster.Peers) *admission {
 	return &admission{td: td, peers: peers, known: map[string]string{}, change: make(chan struct{})}
 }
 
-// learn adds members that others told of.
-func (a *admission) learn(id, addr string) {
+// learn adds members that admitted this node.
+func (a *admission) learn(members []*clusterpb.Member) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.known[id] = addr
+	for _, m := range members {
+		a.known[m.GetId()] = m.GetAddress()
+	}
 }
 
 func (a *admission) store() *fsm.Store {
@@ -80,7 +84,7 @@ func (a *admission) IsMember(id string) bool {
 	if _, ok := servers[id]; ok {
 		return true
 	}
-	if len(servers) == 0 { // just joined: the members that admitted this node are all it knows
+	if len(servers) == 0 { // the members that admitted this node are all it knows
 		a.mu.Lock()
 		_, known := a.known[id]
 		a.mu.Unlock()
@@ -102,14 +106,11 @@ func (a *admission) ask(id string) bool {
 		return false
 	}
 	a.asked = time.Now()
-	members := make(map[string]string, len(a.known))
-	for k, v := range a.known {
-		members[k] = v
+	members := a.servers()
+	if len(members) == 0 {
+		maps.Copy(members, a.known)
 	}
 	a.mu.Unlock()
-	for id, addr := range a.servers() {
-		members[id] = addr
-	}
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	delete(members, id)

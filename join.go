@@ -39,10 +39,7 @@ func (s *Server) join(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	for _, m := range resp.GetMembers() {
-		s.admission.learn(m.GetId(), m.GetAddress())
-	}
-	return nil
+	return s.keepAdmitters(resp.GetMembers())
 }
 
 // retry tries the addresses in turn until one answers, a refusal is final, or

@@ -93,6 +93,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openKeys(ctx, fresh); err != nil {
 		return err
 	}
+	if err := s.recallAdmitters(); err != nil {
+		return err
+	}
 	if err := s.listen(ctx); err != nil {
 		return err
 	}

@@ -139,7 +139,7 @@ func (x ChangeRequest_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use ChangeRequest_Kind.Descriptor instead.
 func (ChangeRequest_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{12, 0}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{13, 0}
 }
 
 // Refusal is an answer that is certain: nothing was applied. Transport errors
@@ -512,6 +512,60 @@ func (x *Member) GetVoter() bool {
 	return false
 }
 
+// Admitters are the members that a node was admitted by, as it keeps them on disk:
+// all that it knows until raft's configuration has reached it.
+type Admitters struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
+	Members       []*Member              `protobuf:"bytes,2,rep,name=members,proto3" json:"members,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Admitters) Reset() {
+	*x = Admitters{}
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Admitters) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Admitters) ProtoMessage() {}
+
+func (x *Admitters) ProtoReflect() protoreflect.Message {
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Admitters.ProtoReflect.Descriptor instead.
+func (*Admitters) Descriptor() ([]byte, []int) {
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *Admitters) GetFormat() uint32 {
+	if x != nil {
+		return x.Format
+	}
+	return 0
+}
+
+func (x *Admitters) GetMembers() []*Member {
+	if x != nil {
+		return x.Members
+	}
+	return nil
+}
+
 type EnterRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     []byte                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
@@ -522,7 +576,7 @@ type EnterRequest struct {
 
 func (x *EnterRequest) Reset() {
 	*x = EnterRequest{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[6]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -534,7 +588,7 @@ func (x *EnterRequest) String() string {
 func (*EnterRequest) ProtoMessage() {}
 
 func (x *EnterRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[6]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -547,7 +601,7 @@ func (x *EnterRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnterRequest.ProtoReflect.Descriptor instead.
 func (*EnterRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{6}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *EnterRequest) GetClusterId() []byte {
@@ -573,7 +627,7 @@ type EnterResponse struct {
 
 func (x *EnterResponse) Reset() {
 	*x = EnterResponse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[7]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -585,7 +639,7 @@ func (x *EnterResponse) String() string {
 func (*EnterResponse) ProtoMessage() {}
 
 func (x *EnterResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[7]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -598,7 +652,7 @@ func (x *EnterResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnterResponse.ProtoReflect.Descriptor instead.
 func (*EnterResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{7}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *EnterResponse) GetRefusal() *Refusal {
@@ -618,7 +672,7 @@ type StatusRequest struct {
 
 func (x *StatusRequest) Reset() {
 	*x = StatusRequest{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[8]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -630,7 +684,7 @@ func (x *StatusRequest) String() string {
 func (*StatusRequest) ProtoMessage() {}
 
 func (x *StatusRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[8]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -643,7 +697,7 @@ func (x *StatusRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusRequest.ProtoReflect.Descriptor instead.
 func (*StatusRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{8}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *StatusRequest) GetClusterId() []byte {
@@ -685,7 +739,7 @@ type StatusResponse struct {
 
 func (x *StatusResponse) Reset() {
 	*x = StatusResponse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[9]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -697,7 +751,7 @@ func (x *StatusResponse) String() string {
 func (*StatusResponse) ProtoMessage() {}
 
 func (x *StatusResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[9]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -710,7 +764,7 @@ func (x *StatusResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StatusResponse.ProtoReflect.Descriptor instead.
 func (*StatusResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{9}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *StatusResponse) GetId() string {
@@ -842,7 +896,7 @@ type RootRequest struct {
 
 func (x *RootRequest) Reset() {
 	*x = RootRequest{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[10]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -854,7 +908,7 @@ func (x *RootRequest) String() string {
 func (*RootRequest) ProtoMessage() {}
 
 func (x *RootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[10]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -867,7 +921,7 @@ func (x *RootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RootRequest.ProtoReflect.Descriptor instead.
 func (*RootRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{10}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *RootRequest) GetClusterId() []byte {
@@ -894,7 +948,7 @@ type RootResponse struct {
 
 func (x *RootResponse) Reset() {
 	*x = RootResponse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[11]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -906,7 +960,7 @@ func (x *RootResponse) String() string {
 func (*RootResponse) ProtoMessage() {}
 
 func (x *RootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[11]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -919,7 +973,7 @@ func (x *RootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RootResponse.ProtoReflect.Descriptor instead.
 func (*RootResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{11}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RootResponse) GetRoot() []byte {
@@ -948,7 +1002,7 @@ type ChangeRequest struct {
 
 func (x *ChangeRequest) Reset() {
 	*x = ChangeRequest{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[12]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -960,7 +1014,7 @@ func (x *ChangeRequest) String() string {
 func (*ChangeRequest) ProtoMessage() {}
 
 func (x *ChangeRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[12]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -973,7 +1027,7 @@ func (x *ChangeRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeRequest.ProtoReflect.Descriptor instead.
 func (*ChangeRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{12}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *ChangeRequest) GetClusterId() []byte {
@@ -1013,7 +1067,7 @@ type ChangeResponse struct {
 
 func (x *ChangeResponse) Reset() {
 	*x = ChangeResponse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[13]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1025,7 +1079,7 @@ func (x *ChangeResponse) String() string {
 func (*ChangeResponse) ProtoMessage() {}
 
 func (x *ChangeResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[13]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1038,7 +1092,7 @@ func (x *ChangeResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeResponse.ProtoReflect.Descriptor instead.
 func (*ChangeResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{13}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ChangeResponse) GetRefusal() *Refusal {
@@ -1059,7 +1113,7 @@ type KeyRequest struct {
 
 func (x *KeyRequest) Reset() {
 	*x = KeyRequest{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[14]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1071,7 +1125,7 @@ func (x *KeyRequest) String() string {
 func (*KeyRequest) ProtoMessage() {}
 
 func (x *KeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[14]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1084,7 +1138,7 @@ func (x *KeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyRequest.ProtoReflect.Descriptor instead.
 func (*KeyRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{14}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *KeyRequest) GetClusterId() []byte {
@@ -1118,7 +1172,7 @@ type KeyResponse struct {
 
 func (x *KeyResponse) Reset() {
 	*x = KeyResponse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[15]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1130,7 +1184,7 @@ func (x *KeyResponse) String() string {
 func (*KeyResponse) ProtoMessage() {}
 
 func (x *KeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[15]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1143,7 +1197,7 @@ func (x *KeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyResponse.ProtoReflect.Descriptor instead.
 func (*KeyResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{15}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *KeyResponse) GetKey() []byte {
@@ -1169,7 +1223,7 @@ type KeyUseRequest struct {
 
 func (x *KeyUseRequest) Reset() {
 	*x = KeyUseRequest{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1181,7 +1235,7 @@ func (x *KeyUseRequest) String() string {
 func (*KeyUseRequest) ProtoMessage() {}
 
 func (x *KeyUseRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[16]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1194,7 +1248,7 @@ func (x *KeyUseRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyUseRequest.ProtoReflect.Descriptor instead.
 func (*KeyUseRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{16}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *KeyUseRequest) GetClusterId() []byte {
@@ -1214,7 +1268,7 @@ type KeyUseResponse struct {
 
 func (x *KeyUseResponse) Reset() {
 	*x = KeyUseResponse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1226,7 +1280,7 @@ func (x *KeyUseResponse) String() string {
 func (*KeyUseResponse) ProtoMessage() {}
 
 func (x *KeyUseResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[17]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1239,7 +1293,7 @@ func (x *KeyUseResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyUseResponse.ProtoReflect.Descriptor instead.
 func (*KeyUseResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{17}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *KeyUseResponse) GetKeys() []*StorageKeyUse {
@@ -1269,7 +1323,7 @@ type StorageKeyUse struct {
 
 func (x *StorageKeyUse) Reset() {
 	*x = StorageKeyUse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1281,7 +1335,7 @@ func (x *StorageKeyUse) String() string {
 func (*StorageKeyUse) ProtoMessage() {}
 
 func (x *StorageKeyUse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[18]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1294,7 +1348,7 @@ func (x *StorageKeyUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use StorageKeyUse.ProtoReflect.Descriptor instead.
 func (*StorageKeyUse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{18}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *StorageKeyUse) GetKeyId() uint32 {
@@ -1337,7 +1391,7 @@ type SignRequest struct {
 
 func (x *SignRequest) Reset() {
 	*x = SignRequest{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1349,7 +1403,7 @@ func (x *SignRequest) String() string {
 func (*SignRequest) ProtoMessage() {}
 
 func (x *SignRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[19]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1362,7 +1416,7 @@ func (x *SignRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignRequest.ProtoReflect.Descriptor instead.
 func (*SignRequest) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{19}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SignRequest) GetClusterId() []byte {
@@ -1403,7 +1457,7 @@ type SignResponse struct {
 
 func (x *SignResponse) Reset() {
 	*x = SignResponse{}
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1415,7 +1469,7 @@ func (x *SignResponse) String() string {
 func (*SignResponse) ProtoMessage() {}
 
 func (x *SignResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_cluster_clusterpb_peer_proto_msgTypes[20]
+	mi := &file_cluster_clusterpb_peer_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1428,7 +1482,7 @@ func (x *SignResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SignResponse.ProtoReflect.Descriptor instead.
 func (*SignResponse) Descriptor() ([]byte, []int) {
-	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{20}
+	return file_cluster_clusterpb_peer_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *SignResponse) GetNote() []byte {
@@ -1487,7 +1541,10 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\x06Member\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x18\n" +
 	"\aaddress\x18\x02 \x01(\tR\aaddress\x12\x14\n" +
-	"\x05voter\x18\x03 \x01(\bR\x05voter\"G\n" +
+	"\x05voter\x18\x03 \x01(\bR\x05voter\"V\n" +
+	"\tAdmitters\x12\x16\n" +
+	"\x06format\x18\x01 \x01(\rR\x06format\x121\n" +
+	"\amembers\x18\x02 \x03(\v2\x17.hexr.cluster.v1.MemberR\amembers\"G\n" +
 	"\fEnterRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x18\n" +
@@ -1594,7 +1651,7 @@ func file_cluster_clusterpb_peer_proto_rawDescGZIP() []byte {
 }
 
 var file_cluster_clusterpb_peer_proto_enumTypes = make([]protoimpl.EnumInfo, 2)
-var file_cluster_clusterpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 21)
+var file_cluster_clusterpb_peer_proto_msgTypes = make([]protoimpl.MessageInfo, 22)
 var file_cluster_clusterpb_peer_proto_goTypes = []any{
 	(Refusal_Kind)(0),       // 0: hexr.cluster.v1.Refusal.Kind
 	(ChangeRequest_Kind)(0), // 1: hexr.cluster.v1.ChangeRequest.Kind
@@ -1604,60 +1661,62 @@ var file_cluster_clusterpb_peer_proto_goTypes = []any{
 	(*JoinRequest)(nil),     // 5: hexr.cluster.v1.JoinRequest
 	(*JoinResponse)(nil),    // 6: hexr.cluster.v1.JoinResponse
 	(*Member)(nil),          // 7: hexr.cluster.v1.Member
-	(*EnterRequest)(nil),    // 8: hexr.cluster.v1.EnterRequest
-	(*EnterResponse)(nil),   // 9: hexr.cluster.v1.EnterResponse
-	(*StatusRequest)(nil),   // 10: hexr.cluster.v1.StatusRequest
-	(*StatusResponse)(nil),  // 11: hexr.cluster.v1.StatusResponse
-	(*RootRequest)(nil),     // 12: hexr.cluster.v1.RootRequest
-	(*RootResponse)(nil),    // 13: hexr.cluster.v1.RootResponse
-	(*ChangeRequest)(nil),   // 14: hexr.cluster.v1.ChangeRequest
-	(*ChangeResponse)(nil),  // 15: hexr.cluster.v1.ChangeResponse
-	(*KeyRequest)(nil),      // 16: hexr.cluster.v1.KeyRequest
-	(*KeyResponse)(nil),     // 17: hexr.cluster.v1.KeyResponse
-	(*KeyUseRequest)(nil),   // 18: hexr.cluster.v1.KeyUseRequest
-	(*KeyUseResponse)(nil),  // 19: hexr.cluster.v1.KeyUseResponse
-	(*StorageKeyUse)(nil),   // 20: hexr.cluster.v1.StorageKeyUse
-	(*SignRequest)(nil),     // 21: hexr.cluster.v1.SignRequest
-	(*SignResponse)(nil),    // 22: hexr.cluster.v1.SignResponse
+	(*Admitters)(nil),       // 8: hexr.cluster.v1.Admitters
+	(*EnterRequest)(nil),    // 9: hexr.cluster.v1.EnterRequest
+	(*EnterResponse)(nil),   // 10: hexr.cluster.v1.EnterResponse
+	(*StatusRequest)(nil),   // 11: hexr.cluster.v1.StatusRequest
+	(*StatusResponse)(nil),  // 12: hexr.cluster.v1.StatusResponse
+	(*RootRequest)(nil),     // 13: hexr.cluster.v1.RootRequest
+	(*RootResponse)(nil),    // 14: hexr.cluster.v1.RootResponse
+	(*ChangeRequest)(nil),   // 15: hexr.cluster.v1.ChangeRequest
+	(*ChangeResponse)(nil),  // 16: hexr.cluster.v1.ChangeResponse
+	(*KeyRequest)(nil),      // 17: hexr.cluster.v1.KeyRequest
+	(*KeyResponse)(nil),     // 18: hexr.cluster.v1.KeyResponse
+	(*KeyUseRequest)(nil),   // 19: hexr.cluster.v1.KeyUseRequest
+	(*KeyUseResponse)(nil),  // 20: hexr.cluster.v1.KeyUseResponse
+	(*StorageKeyUse)(nil),   // 21: hexr.cluster.v1.StorageKeyUse
+	(*SignRequest)(nil),     // 22: hexr.cluster.v1.SignRequest
+	(*SignResponse)(nil),    // 23: hexr.cluster.v1.SignResponse
 }
 var file_cluster_clusterpb_peer_proto_depIdxs = []int32{
 	0,  // 0: hexr.cluster.v1.Refusal.kind:type_name -> hexr.cluster.v1.Refusal.Kind
 	2,  // 1: hexr.cluster.v1.ProposeResponse.refusal:type_name -> hexr.cluster.v1.Refusal
 	7,  // 2: hexr.cluster.v1.JoinResponse.members:type_name -> hexr.cluster.v1.Member
 	2,  // 3: hexr.cluster.v1.JoinResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	2,  // 4: hexr.cluster.v1.EnterResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	7,  // 5: hexr.cluster.v1.StatusResponse.members:type_name -> hexr.cluster.v1.Member
-	2,  // 6: hexr.cluster.v1.StatusResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	2,  // 7: hexr.cluster.v1.RootResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	1,  // 8: hexr.cluster.v1.ChangeRequest.kind:type_name -> hexr.cluster.v1.ChangeRequest.Kind
-	2,  // 9: hexr.cluster.v1.ChangeResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	2,  // 10: hexr.cluster.v1.KeyResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	20, // 11: hexr.cluster.v1.KeyUseResponse.keys:type_name -> hexr.cluster.v1.StorageKeyUse
-	2,  // 12: hexr.cluster.v1.KeyUseResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	2,  // 13: hexr.cluster.v1.SignResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	3,  // 14: hexr.cluster.v1.Peer.Propose:input_type -> hexr.cluster.v1.ProposeRequest
-	5,  // 15: hexr.cluster.v1.Peer.Join:input_type -> hexr.cluster.v1.JoinRequest
-	8,  // 16: hexr.cluster.v1.Peer.Enter:input_type -> hexr.cluster.v1.EnterRequest
-	10, // 17: hexr.cluster.v1.Peer.Status:input_type -> hexr.cluster.v1.StatusRequest
-	12, // 18: hexr.cluster.v1.Peer.Root:input_type -> hexr.cluster.v1.RootRequest
-	14, // 19: hexr.cluster.v1.Peer.Change:input_type -> hexr.cluster.v1.ChangeRequest
-	16, // 20: hexr.cluster.v1.Peer.Key:input_type -> hexr.cluster.v1.KeyRequest
-	18, // 21: hexr.cluster.v1.Peer.KeyUse:input_type -> hexr.cluster.v1.KeyUseRequest
-	21, // 22: hexr.cluster.v1.Peer.Sign:input_type -> hexr.cluster.v1.SignRequest
-	4,  // 23: hexr.cluster.v1.Peer.Propose:output_type -> hexr.cluster.v1.ProposeResponse
-	6,  // 24: hexr.cluster.v1.Peer.Join:output_type -> hexr.cluster.v1.JoinResponse
-	9,  // 25: hexr.cluster.v1.Peer.Enter:output_type -> hexr.cluster.v1.EnterResponse
-	11, // 26: hexr.cluster.v1.Peer.Status:output_type -> hexr.cluster.v1.StatusResponse
-	13, // 27: hexr.cluster.v1.Peer.Root:output_type -> hexr.cluster.v1.RootResponse
-	15, // 28: hexr.cluster.v1.Peer.Change:output_type -> hexr.cluster.v1.ChangeResponse
-	17, // 29: hexr.cluster.v1.Peer.Key:output_type -> hexr.cluster.v1.KeyResponse
-	19, // 30: hexr.cluster.v1.Peer.KeyUse:output_type -> hexr.cluster.v1.KeyUseResponse
-	22, // 31: hexr.cluster.v1.Peer.Sign:output_type -> hexr.cluster.v1.SignResponse
-	23, // [23:32] is the sub-list for method output_type
-	14, // [14:23] is the sub-list for method input_type
-	14, // [14:14] is the sub-list for extension type_name
-	14, // [14:14] is the sub-list for extension extendee
-	0,  // [0:14] is the sub-list for field type_name
+	7,  // 4: hexr.cluster.v1.Admitters.members:type_name -> hexr.cluster.v1.Member
+	2,  // 5: hexr.cluster.v1.EnterResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	7,  // 6: hexr.cluster.v1.StatusResponse.members:type_name -> hexr.cluster.v1.Member
+	2,  // 7: hexr.cluster.v1.StatusResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	2,  // 8: hexr.cluster.v1.RootResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	1,  // 9: hexr.cluster.v1.ChangeRequest.kind:type_name -> hexr.cluster.v1.ChangeRequest.Kind
+	2,  // 10: hexr.cluster.v1.ChangeResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	2,  // 11: hexr.cluster.v1.KeyResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	21, // 12: hexr.cluster.v1.KeyUseResponse.keys:type_name -> hexr.cluster.v1.StorageKeyUse
+	2,  // 13: hexr.cluster.v1.KeyUseResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	2,  // 14: hexr.cluster.v1.SignResponse.refusal:type_name -> hexr.cluster.v1.Refusal
+	3,  // 15: hexr.cluster.v1.Peer.Propose:input_type -> hexr.cluster.v1.ProposeRequest
+	5,  // 16: hexr.cluster.v1.Peer.Join:input_type -> hexr.cluster.v1.JoinRequest
+	9,  // 17: hexr.cluster.v1.Peer.Enter:input_type -> hexr.cluster.v1.EnterRequest
+	11, // 18: hexr.cluster.v1.Peer.Status:input_type -> hexr.cluster.v1.StatusRequest
+	13, // 19: hexr.cluster.v1.Peer.Root:input_type -> hexr.cluster.v1.RootRequest
+	15, // 20: hexr.cluster.v1.Peer.Change:input_type -> hexr.cluster.v1.ChangeRequest
+	17, // 21: hexr.cluster.v1.Peer.Key:input_type -> hexr.cluster.v1.KeyRequest
+	19, // 22: hexr.cluster.v1.Peer.KeyUse:input_type -> hexr.cluster.v1.KeyUseRequest
+	22, // 23: hexr.cluster.v1.Peer.Sign:input_type -> hexr.cluster.v1.SignRequest
+	4,  // 24: hexr.cluster.v1.Peer.Propose:output_type -> hexr.cluster.v1.ProposeResponse
+	6,  // 25: hexr.cluster.v1.Peer.Join:output_type -> hexr.cluster.v1.JoinResponse
+	10, // 26: hexr.cluster.v1.Peer.Enter:output_type -> hexr.cluster.v1.EnterResponse
+	12, // 27: hexr.cluster.v1.Peer.Status:output_type -> hexr.cluster.v1.StatusResponse
+	14, // 28: hexr.cluster.v1.Peer.Root:output_type -> hexr.cluster.v1.RootResponse
+	16, // 29: hexr.cluster.v1.Peer.Change:output_type -> hexr.cluster.v1.ChangeResponse
+	18, // 30: hexr.cluster.v1.Peer.Key:output_type -> hexr.cluster.v1.KeyResponse
+	20, // 31: hexr.cluster.v1.Peer.KeyUse:output_type -> hexr.cluster.v1.KeyUseResponse
+	23, // 32: hexr.cluster.v1.Peer.Sign:output_type -> hexr.cluster.v1.SignResponse
+	24, // [24:33] is the sub-list for method output_type
+	15, // [15:24] is the sub-list for method input_type
+	15, // [15:15] is the sub-list for extension type_name
+	15, // [15:15] is the sub-list for extension extendee
+	0,  // [0:15] is the sub-list for field type_name
 }
 
 func init() { file_cluster_clusterpb_peer_proto_init() }
@@ -1671,7 +1730,7 @@ func file_cluster_clusterpb_peer_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_cluster_clusterpb_peer_proto_rawDesc), len(file_cluster_clusterpb_peer_proto_rawDesc)),
 			NumEnums:      2,
-			NumMessages:   21,
+			NumMessages:   22,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -136,3 +136,28 @@ func TestClockJumpsWhileLeading(t *testing.T) {
 		}
 	}
 }
+
+// TestCrashWhileJoining: a node that was admitted dies before anything of raft has
+// reached it, and comes back by a plain start: it knows who admitted it.
+func TestCrashWhileJoining(t *testing.T) {
+	c, d := startFaulty(t, "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
+	bot := dialAs(t, c, "acme/bot", c.Addresses()...)
+	for i := range 60 { // more than the logs keep: it gets a snapshot
+		if _, err := bot.Put(t.Context(), "k", []byte(strconv.Itoa(i)), client.PutOptions{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Setenv("HEXRD_FAULT_CRASH", "snapshot.written")
+	if _, err := c.AddNode(t.Context()); err == nil {
+		until(t, "the node to come to that point", func() bool { return !d.running("n4") })
+	}
+	t.Setenv("HEXRD_FAULT_CRASH", "")
+	n, err := c.StartNode(t.Context(), "n4")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := dialAs(t, c, "acme/bot", n.Address).Get(t.Context(), "k")
+	if err != nil || got.Text() != "59" {
+		t.Errorf("at the new node: %q, %v", got.Text(), err)
+	}
+}
