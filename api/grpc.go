@@ -27,6 +27,9 @@ const (
 	maxStreams = 320
 )
 
+// streamWorkers
+const streamWorkers = 128
+
 // maxHeaders bounds the metadata of a call.
 const maxHeaders = 32 << 10
 
@@ -41,6 +44,7 @@ func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
 		grpc.InTapHandle(s.tap), grpc.StatsHandler(connections{s}),
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
 		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.NumStreamWorkers(streamWorkers),
 	}
 }
 

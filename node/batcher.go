@@ -12,7 +12,7 @@ import (
 
 // Proposals under way to the leader: so many go at once, so many at most.
 const (
-	forwardsFree = 2
+	forwardsFree = 1
 	forwardsMost = 4
 )
 

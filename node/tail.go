@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"github.com/hashicorp/raft"
 	"google.golang.org/protobuf/proto"
@@ -20,19 +21,31 @@ import (
 const (
 	tailFile   = "tail"
 	tailFormat = 1
+	// tailDelay is how long a mark may wait for later ones: as long as what a kill
+	// leaves unmarked, and it keeps the write out of the way of an entry.
+	tailDelay = 10 * time.Millisecond
 )
 
 // tailedLog remembers beside the log how far it reaches. Both log stores take
 // damage at their end for a write that a crash cut short, and begin anew before
 // it: entries that this node has acknowledged would be gone, and nobody told.
 //
-// The mark is written after the entries are durable and is not synced itself, so
-// it never says more than is stored; before the end of the log is cut off, it is
+// The mark is written soon after the entries are durable and is not synced itself,
+// so it never says more than is stored; before the end of the log is cut off, it is
 // lowered and synced.
 type tailedLog struct {
 	rawLog
-	mu   *sync.Mutex
+	*tailMark
+}
+
+// tailMark is the mark's file, and what is to be written to it.
+type tailMark struct {
 	file *os.File
+
+	mu     sync.Mutex
+	last   uint64
+	later  *time.Timer // nil: last is written
+	failed error
 }
 
 // openTailed holds an open log against its mark. A log without one gets it.
@@ -59,7 +72,7 @@ func openTailed(dir string, log rawLog) (tailedLog, error) {
 	if err != nil {
 		return tailedLog{}, fmt.Errorf("open the raft log's mark: %w", err)
 	}
-	return tailedLog{log, &sync.Mutex{}, file}, nil
+	return tailedLog{log, &tailMark{file: file, last: last}}, nil
 }
 
 func encodeTail(last uint64) ([]byte, error) {
@@ -89,8 +102,33 @@ func checkTail(data []byte, last uint64) error {
 	return nil
 }
 
-func (t tailedLog) write(last uint64) error {
-	data, err := encodeTail(last)
+// raise has the mark written before long; an error of an earlier write.
+func (t *tailMark) raise(last uint64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = last
+	if t.later == nil && t.failed == nil {
+		t.later = time.AfterFunc(tailDelay, func() {
+			t.mu.Lock()
+			defer t.mu.Unlock()
+			t.failed = errors.Join(t.failed, t.write())
+		})
+	}
+	return t.failed
+}
+
+// lower takes the mark back, durably.
+func (t *tailMark) lower(last uint64) error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.last = last
+	return errors.Join(t.write(), t.file.Sync())
+}
+
+// write is called with mu held.
+func (t *tailMark) write() error {
+	t.later = nil
+	data, err := encodeTail(t.last)
 	if err == nil {
 		_, err = t.file.WriteAt(data, 0)
 	}
@@ -98,6 +136,17 @@ func (t tailedLog) write(last uint64) error {
 		return fmt.Errorf("write the raft log's mark: %w", err)
 	}
 	return nil
+}
+
+// close writes what waits; a write that comes later finds the file closed.
+func (t *tailMark) close() error {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.later == nil {
+		return t.file.Close()
+	}
+	t.later.Stop()
+	return errors.Join(t.write(), t.file.Close())
 }
 
 // IsMonotonic passes the wrapped store's answer through.
@@ -111,20 +160,18 @@ func (t tailedLog) StoreLogs(logs []*raft.Log) error {
 	if err := t.rawLog.StoreLogs(logs); err != nil || len(logs) == 0 {
 		return err
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.write(logs[len(logs)-1].Index)
+	return t.raise(logs[len(logs)-1].Index)
 }
 
 func (t tailedLog) DeleteRange(first, last uint64) error {
-	if err := t.lower(first, last); err != nil {
+	if err := t.retreat(first, last); err != nil {
 		return err
 	}
 	return t.rawLog.DeleteRange(first, last)
 }
 
-// lower takes the mark back before the end of the log goes.
-func (t tailedLog) lower(first, last uint64) error {
+// retreat lowers the mark before the end of the log goes.
+func (t tailedLog) retreat(first, last uint64) error {
 	begin, err1 := t.FirstIndex()
 	end, err2 := t.LastIndex()
 	if err := errors.Join(err1, err2); err != nil || last < end {
@@ -134,10 +181,8 @@ func (t tailedLog) lower(first, last uint64) error {
 	if first > begin {
 		kept = first - 1
 	}
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return errors.Join(t.write(kept), t.file.Sync())
+	return t.lower(kept)
 }
 
 // Close leaves the log closed, too.
-func (t tailedLog) Close() error { return errors.Join(t.rawLog.Close(), t.file.Close()) }
+func (t tailedLog) Close() error { return errors.Join(t.rawLog.Close(), t.close()) }

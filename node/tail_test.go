@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -128,6 +129,22 @@ func TestMarkFollowsTheLog(t *testing.T) {
 		l.open()
 		l.close()
 	})
+}
+
+// A kill must not leave the mark behind what was stored long before.
+func TestMarkIsWrittenSoon(t *testing.T) {
+	l := newTailed(t, LogStoreWAL)
+	defer l.close()
+	for _, last := range []uint64{3, 7} {
+		l.store(last-2, last)
+		for deadline := time.Now().Add(10 * time.Second); checkTail(readFile(t, filepath.Join(l.dir, raftDir, tailFile)), last-1) == nil; {
+			if time.Now().After(deadline) {
+				t.Fatalf("the mark does not say %d", last)
+			}
+			time.Sleep(tailDelay)
+		}
+		l.store(last+1, last+1)
+	}
 }
 
 func TestDamagedMarkIsFound(t *testing.T) {

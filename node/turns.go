@@ -50,7 +50,7 @@ func (t *turns) need() int {
 	case len(t.under) >= t.most:
 		return math.MaxInt
 	}
-	return slices.Min(t.under)
+	return 2 * slices.Min(t.under)
 }
 
 // begin counts a batch as under way; end takes it back.
