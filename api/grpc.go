@@ -27,7 +27,8 @@ const (
 	maxStreams = 320
 )
 
-// streamWorkers
+// streamWorkers goroutines of a server take calls one after the other: their stacks
+// have grown already. More calls than that at a time get goroutines of their own.
 const streamWorkers = 128
 
 // maxHeaders bounds the metadata of a call.

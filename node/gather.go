@@ -15,7 +15,7 @@ import (
 
 const (
 	// Entries that the leader has under way: one goes at once, and a second while it is
-	// stored where as much waits. Meanwhile the proposals of all nodes gather.
+	// stored where twice as much waits. Meanwhile the proposals of all nodes gather.
 	entriesFree    = 1
 	entriesMost    = 2
 	enqueueTimeout = 2 * time.Second

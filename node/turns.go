@@ -7,10 +7,13 @@ import (
 	"sync"
 )
 
+// growth was measured: at 1 there are a quarter more entries at 64 workers.
+const growth = 2
+
 // turns says when what waits may go on its way. Some batches go at once; while so
-// many are under way, a further one goes only when it holds as much as the smallest
-// of those: under load batches grow instead of becoming many, and each costs the
-// same syncs and messages however much it holds. There is no timer: the end of a
+// many are under way, a further one goes only when it holds growth times as much as
+// the smallest of those: under load batches grow instead of becoming many, and each
+// costs the same syncs and messages however much it holds. There is no timer: the end of a
 // batch lets the next one go, and an idle node adds no delay.
 type turns struct {
 	queue      *fairQueue
@@ -50,7 +53,7 @@ func (t *turns) need() int {
 	case len(t.under) >= t.most:
 		return math.MaxInt
 	}
-	return 2 * slices.Min(t.under)
+	return growth * slices.Min(t.under)
 }
 
 // begin counts a batch as under way; end takes it back.

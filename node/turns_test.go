@@ -7,8 +7,8 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// TestTurns: a batch goes at once while few are under way, then only as large as the
-// smallest of them, and never beyond the most; the end of one lets the next go.
+// TestTurns: a batch goes at once while few are under way, then only growth times as
+// large as the smallest of them, and never beyond the most; the end of one lets the next go.
 func TestTurns(t *testing.T) {
 	q := newFairQueue(100)
 	turns := newTurns(q, 1, 2)
@@ -29,14 +29,14 @@ func TestTurns(t *testing.T) {
 	}
 	take()
 	turns.begin(3)
-	push(2)
+	push(3*growth - 1)
 	if q.holds(turns.need()) {
 		t.Fatal("a smaller batch goes beside the first")
 	}
 	go wait()
 	push(1)
 	if !<-went {
-		t.Fatal("a batch as large as the first waits")
+		t.Fatal("a batch that is large enough waits")
 	}
 	take()
 	turns.begin(3)
