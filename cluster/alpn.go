@@ -21,7 +21,10 @@ const (
 	alpnHTTP = "http/1.1"
 )
 
-var errPaced = errors.New("too many handshakes of one address")
+var (
+	errPaced   = errors.New("too many handshakes of one address")
+	errEvicted = errors.New("too many unfinished handshakes of one address")
+)
 
 // choose: hexr-raft is a raft stream; h2 without http/1.1 is gRPC; anything
 // else is HTTP/JSON, which requests a certificate but does not require one.
@@ -48,7 +51,7 @@ func negotiated(state tls.ConnectionState) protocol {
 // serverConfig picks the protocol's configuration for each hello. Only raft
 // streams fail in the handshake for want of a certificate: the other protocols
 // can say so in their own words.
-func serverConfig(t TLS, p *paces, h *handshakes, turns *hellos) *tls.Config {
+func serverConfig(t TLS, p *paces, held *holds, h *handshakes, turns *hellos) *tls.Config {
 	raft := t.Server([]string{alpnRaft}, true)
 	grpc := t.Server([]string{alpnH2}, false)
 	http := t.Server([]string{alpnHTTP}, false)
@@ -56,8 +59,8 @@ func serverConfig(t TLS, p *paces, h *handshakes, turns *hellos) *tls.Config {
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			proto := choose(hello.SupportedProtos)
-			if !p.allow(source(hello.Conn), proto) {
-				p.hold(hello.Context(), func() { h.end(hello.Conn) }) // it takes no place of those that go on
+			if from := source(hello.Conn); !p.allow(from, proto) {
+				held.hold(hello.Context(), from, func() { h.end(hello.Conn) }) // it takes no place of those that go on
 				return nil, errPaced
 			}
 			if err := turns.begin(hello.Context(), hello.Conn); err != nil {

@@ -36,7 +36,11 @@ func FuzzHello(f *testing.F) {
 	if err != nil {
 		f.Fatal(err)
 	}
-	cfg := serverConfig(newTLS("node/n1", longLived), free, &handshakes{}, newHellos())
+	held, err := newHolds(Limits{}.withDefaults())
+	if err != nil {
+		f.Fatal(err)
+	}
+	cfg := serverConfig(newTLS("node/n1", longLived), free, held, &handshakes{}, newHellos())
 	f.Fuzz(func(t *testing.T, first []byte) {
 		conn := tls.Server(&script{in: bytes.NewReader(first)}, cfg)
 		if conn.Handshake() == nil {

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"net"
+	"slices"
 	"sync"
 )
 
@@ -14,7 +15,7 @@ type handshakes struct {
 }
 
 type pending struct {
-	conn   net.Conn
+	conn   *answering
 	source string
 }
 
@@ -26,8 +27,8 @@ func source(c net.Conn) string {
 	return host
 }
 
-// begin adds a connection; it may close an older one.
-func (h *handshakes) begin(c net.Conn) {
+// begin adds a connection; it may end an older one.
+func (h *handshakes) begin(c *answering) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	src := source(c)
@@ -42,26 +43,18 @@ func (h *handshakes) begin(c net.Conn) {
 	}
 	switch {
 	case same >= h.limits.HandshakesSource:
-		h.evict(first)
+		h.queue[first].conn.evict() // it would come again at once
+		h.queue = slices.Delete(h.queue, first, first+1)
 	case len(h.queue) >= h.limits.Handshakes:
-		h.evict(0)
+		_ = h.queue[0].conn.Close()
+		h.queue = slices.Delete(h.queue, 0, 1)
 	}
 	h.queue = append(h.queue, pending{c, src})
-}
-
-func (h *handshakes) evict(i int) {
-	_ = h.queue[i].conn.Close()
-	h.queue = append(h.queue[:i], h.queue[i+1:]...)
 }
 
 // end removes a connection, whatever became of it.
 func (h *handshakes) end(c net.Conn) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	for i, p := range h.queue {
-		if p.conn == c {
-			h.queue = append(h.queue[:i], h.queue[i+1:]...)
-			return
-		}
-	}
+	h.queue = slices.DeleteFunc(h.queue, func(p pending) bool { return net.Conn(p.conn) == c })
 }

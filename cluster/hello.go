@@ -5,6 +5,7 @@ import (
 	"net"
 	"runtime"
 	"sync"
+	"time"
 )
 
 // hellos lets few handshakes compute at once. Each takes about a millisecond of a
@@ -14,33 +15,30 @@ type hellos struct{ turns chan struct{} }
 
 func newHellos() *hellos { return &hellos{make(chan struct{}, max(1, runtime.GOMAXPROCS(0)/2))} }
 
-func (h *hellos) take(ctx context.Context) error {
-	select {
-	case h.turns <- struct{}{}:
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-	return nil
-}
-
 // begin waits for a turn, which ends with the first bytes that the connection
 // writes: the answer to the hello.
 func (h *hellos) begin(ctx context.Context, c net.Conn) error {
-	if err := h.take(ctx); err != nil {
-		return err
+	a, ok := c.(*answering)
+	if !ok {
+		return nil
 	}
-	if a, ok := c.(*answering); ok {
+	select {
+	case h.turns <- struct{}{}:
 		a.turn(h)
-	} else {
-		<-h.turns
+		return nil
+	case <-a.evicted:
+		return errEvicted
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	return nil
 }
 
 // do waits for a turn that lasts as long as compute.
 func (h *hellos) do(ctx context.Context, compute func()) error {
-	if err := h.take(ctx); err != nil {
-		return err
+	select {
+	case h.turns <- struct{}{}:
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 	defer func() { <-h.turns }()
 	compute()
@@ -50,8 +48,29 @@ func (h *hellos) do(ctx context.Context, compute func()) error {
 // answering is a connection in its handshake.
 type answering struct {
 	net.Conn
-	mu   sync.Mutex
-	held *hellos // whose turn it has; or nil
+	evicted chan struct{} // closed when it makes way for others of its source
+	once    sync.Once
+	mu      sync.Mutex
+	held    *hellos // whose turn it has; or nil
+}
+
+func newAnswering(c net.Conn) *answering {
+	return &answering{Conn: c, evicted: make(chan struct{})}
+}
+
+// evict ends the handshake, and leaves the connection open.
+func (a *answering) evict() {
+	a.once.Do(func() { close(a.evicted) })
+	_ = a.SetDeadline(time.Unix(1, 0)) // of writes, too: no alert tells its peer
+}
+
+func (a *answering) isEvicted() bool {
+	select {
+	case <-a.evicted:
+		return true
+	default:
+		return false
+	}
 }
 
 func (a *answering) turn(h *hellos) {

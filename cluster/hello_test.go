@@ -12,19 +12,19 @@ func TestTurns(t *testing.T) {
 	h := &hellos{make(chan struct{}, 1)}
 	here, there := net.Pipe()
 	go func() { _, _ = there.Read(make([]byte, 8)) }()
-	a := &answering{Conn: here}
+	a := newAnswering(here)
 	if err := h.begin(t.Context(), a); err != nil {
 		t.Fatal(err)
 	}
 	gone, cancel := context.WithCancel(t.Context())
 	cancel()
-	if h.begin(gone, &answering{}) == nil || h.do(gone, func() { t.Error("it computes") }) == nil {
+	if h.begin(gone, newAnswering(nil)) == nil || h.do(gone, func() { t.Error("it computes") }) == nil {
 		t.Error("two have the one turn")
 	}
 	if _, err := a.Write([]byte("x")); err != nil {
 		t.Fatal(err)
 	}
-	b := &answering{Conn: there}
+	b := newAnswering(there)
 	if err := h.begin(t.Context(), b); err != nil {
 		t.Fatal(err)
 	}

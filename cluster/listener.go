@@ -25,6 +25,7 @@ type Listener struct {
 	tcp  net.Listener
 	tls  *tls.Config
 	hand *handshakes
+	held *holds
 
 	turns *hellos
 
@@ -53,13 +54,17 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen: %w", err)
 	}
+	held, err := newHolds(c.Limits)
+	if err != nil {
+		return nil, fmt.Errorf("listen: %w", err)
+	}
 	tcp, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Bind)
 	if err != nil {
 		return nil, fmt.Errorf("listen on %s: %w", c.Bind, err)
 	}
 	hand, turns := &handshakes{limits: c.Limits}, newHellos()
 	l := &Listener{
-		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces, hand, turns), hand: hand, turns: turns,
+		cfg: c, log: c.Logger, tcp: tcp, tls: serverConfig(c.TLS, paces, held, hand, turns), hand: hand, held: held, turns: turns,
 		conns: newConnections(c.TLS, c.Admission, c.Limits), strange: rate.Sometimes{Interval: warnEvery}, done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
@@ -104,7 +109,8 @@ func (l *Listener) accept() {
 				continue
 			}
 		}
-		conn := &answering{Conn: raw}
+		conn := newAnswering(raw)
+		_ = conn.SetDeadline(time.Now().Add(l.cfg.Limits.HandshakeTimeout))
 		l.hand.begin(conn)
 		l.wg.Go(func() { l.shake(conn) })
 	}
@@ -114,13 +120,16 @@ func (l *Listener) accept() {
 func (l *Listener) shake(raw *answering) {
 	defer l.hand.end(raw)
 	defer raw.end()
-	_ = raw.SetDeadline(time.Now().Add(l.cfg.Limits.HandshakeTimeout))
 	ctx, cancel := context.WithTimeout(l.ctx, l.cfg.Limits.HandshakeTimeout)
 	defer cancel()
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
 	defer stop()
 	conn := tls.Server(raw, l.tls)
 	if err := conn.HandshakeContext(ctx); err != nil {
+		if raw.isEvicted() {
+			raw.end()
+			l.held.hold(ctx, source(raw), func() {})
+		}
 		_ = raw.Close() // its text may quote an identity: it is not logged
 		return
 	}

@@ -1,21 +1,13 @@
 package cluster
 
 import (
-	"context"
 	"sync"
-	"time"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 	"golang.org/x/time/rate"
 )
 
-const (
-	pacedSources = 4096
-	// holdTime is how long a handshake beyond the pace waits for its refusal: who comes
-	// again at once would cost a connection and a hello each time.
-	holdTime = time.Second
-	heldMost = 1024
-)
+const pacedSources = 4096
 
 // paces bounds how many handshakes of one address and protocol are answered in a
 // second: to begin one costs a stranger nothing, and a node a signature. Raft's
@@ -24,7 +16,6 @@ type paces struct {
 	mu      sync.Mutex
 	limits  Limits
 	buckets *lru.Cache[pace, *rate.Limiter]
-	held    chan struct{}
 }
 
 type pace struct {
@@ -34,7 +25,7 @@ type pace struct {
 
 func newPaces(limits Limits) (*paces, error) {
 	buckets, err := lru.New[pace, *rate.Limiter](pacedSources)
-	return &paces{limits: limits, buckets: buckets, held: make(chan struct{}, min(heldMost, max(1, limits.Connections/4)))}, err
+	return &paces{limits: limits, buckets: buckets}, err
 }
 
 func (p *paces) allow(source string, proto protocol) bool {
@@ -47,22 +38,4 @@ func (p *paces) allow(source string, proto protocol) bool {
 		p.buckets.Add(key, b)
 	}
 	return b.Allow()
-}
-
-// hold waits for holdTime, or until ctx ends; where too many do, it does not.
-// begin is called before it waits.
-func (p *paces) hold(ctx context.Context, begin func()) {
-	select {
-	case p.held <- struct{}{}:
-	default:
-		return
-	}
-	defer func() { <-p.held }()
-	begin()
-	timer := time.NewTimer(holdTime)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-	case <-ctx.Done():
-	}
 }

@@ -1,7 +1,6 @@
 package cluster
 
 import (
-	"context"
 	"testing"
 	"time"
 )
@@ -40,29 +39,4 @@ func TestPacedHandshakeFails(t *testing.T) {
 		}
 	}
 	t.Error("all handshakes were answered")
-}
-
-// TestHeldHandshakes: so many are held, no more; and none longer than its listener.
-func TestHeldHandshakes(t *testing.T) {
-	p, err := newPaces(Limits{Connections: 8, HandshakeRate: 1})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(t.Context())
-	begun, ended := make(chan struct{}, 8), make(chan struct{}, 8)
-	for range 8 {
-		go func() {
-			p.hold(ctx, func() { begun <- struct{}{} })
-			ended <- struct{}{}
-		}()
-	}
-	for range 6 {
-		<-ended
-	}
-	if len(begun) != 2 || len(p.held) != 2 {
-		t.Errorf("%d began to be held, %d are", len(begun), len(p.held))
-	}
-	cancel()
-	<-ended
-	<-ended
 }
