@@ -31,7 +31,8 @@ type flooded struct {
 	auditor   *client.Client
 	web       *http.Client // keeps its connection
 	nodes     []dev.NodeInfo
-	flood     int // the process that floods, or 0
+	flood     int  // the process that floods, or 0
+	yields    bool // it has the processors that nobody else wants
 }
 
 func newFlooded(t testing.TB) *flooded {
@@ -81,6 +82,9 @@ func (f *flooded) begin(kind string) (end func() map[string]int64) {
 	ctx, cancel := context.WithCancel(f.t.Context())
 	cmd := exec.CommandContext(ctx, os.Args[0])
 	cmd.Env = append(os.Environ(), asFlooder+"="+kind+"|"+f.node+"|"+f.dir)
+	if f.yields {
+		cmd.Env = append(cmd.Env, yielding+"=please")
+	}
 	cmd.Stderr = os.Stderr
 	in, err1 := cmd.StdinPipe()
 	out, err2 := cmd.StdoutPipe()
@@ -262,10 +266,11 @@ const (
 // BenchmarkNeighbour measures what a flood does to another caller of the same
 // node: its p99 with and without, in turns. All is on one machine, where a flood
 // that others send is not; so the flood has the time of processors that nobody else
-// wants (see runFlood). How much it sent, and what it cost the node, is reported
+// wants (see yieldProcessors). How much it sent, and what it cost the node, is reported
 // beside the ratio: a flood that came to nothing would show there.
 func BenchmarkNeighbour(b *testing.B) {
 	f := newFlooded(b)
+	f.yields = true
 	kinds := make([]string, 0, len(floods))
 	for kind := range floods {
 		kinds = append(kinds, kind)

@@ -31,7 +31,10 @@ import (
 
 // asFlooder makes the test binary a flood, until its standard input ends: "kind
 // address directory".
-const asFlooder = "HEXRD_TEST_FLOOD"
+const (
+	asFlooder = "HEXRD_TEST_FLOOD"
+	yielding  = "HEXRD_TEST_FLOOD_YIELDS" // "please": to yieldProcessors; "done"
+)
 
 const flooderID = "/agent/acme/flood/main"
 
@@ -58,8 +61,8 @@ var floods = map[string]func(*flooder, context.Context){
 }
 
 func runFlood(spec string) error {
-	if err := yieldProcessors(); err != nil {
-		return err
+	if os.Getenv(yielding) == "please" {
+		return yieldProcessors()
 	}
 	kind, rest, _ := strings.Cut(spec, "|")
 	addr, dir, _ := strings.Cut(rest, "|")
@@ -84,16 +87,15 @@ func runFlood(spec string) error {
 // niceness is not enough, with which it may finish its slice before who wakes up
 // runs. Both belong to a thread: all have it only if the program begins with it.
 func yieldProcessors() error {
-	const done = asFlooder + "_YIELDS"
-	if os.Getenv(done) != "" {
-		return nil
-	}
 	runtime.LockOSThread()
 	err := unix.SchedSetAttr(0, &unix.SchedAttr{Size: unix.SizeofSchedAttr, Policy: unix.SCHED_IDLE}, 0)
 	if err != nil {
 		return fmt.Errorf("yield processors: %w", err)
 	}
-	return fmt.Errorf("begin again: %w", syscall.Exec("/proc/self/exe", os.Args, append(os.Environ(), done+"=1")))
+	if err := os.Setenv(yielding, "done"); err != nil {
+		return fmt.Errorf("yield processors: %w", err)
+	}
+	return fmt.Errorf("begin again: %w", syscall.Exec("/proc/self/exe", os.Args, os.Environ()))
 }
 
 // flooderTLS is a client's configuration, with an SVID of the cluster's CA.
