@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"slices"
+	"time"
 )
 
 // protocol is what a connection speaks, told by what its hello offers.
@@ -59,7 +60,7 @@ func serverConfig(t TLS, p *paces, held *holds, h *handshakes, turns *hellos) *t
 		MinVersion: tls.VersionTLS13,
 		GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 			proto := choose(hello.SupportedProtos)
-			if from := source(hello.Conn); !p.allow(from, proto) {
+			if from := source(hello.Conn); !p.allow(from, proto, time.Now()) {
 				held.hold(hello.Context(), from, func() { h.end(hello.Conn) }) // it takes no place of those that go on
 				return nil, errPaced
 			}
