@@ -160,11 +160,44 @@ func (c *Cluster) Remove(ctx context.Context, id string) error {
 
 // Operator is a client for the operator of the cluster, through any member.
 func (c *Cluster) Operator(ctx context.Context) (*client.Client, error) {
+	return c.operator(ctx, c.Addresses())
+}
+
+// Tell has a node tell the cluster a mark that is newer than all it holds now: what
+// it proposes carries one.
+func (c *Cluster) Tell(ctx context.Context, n *Node) error {
+	op, err := c.operator(ctx, []string{n.Address})
+	if err != nil {
+		return err
+	}
+	defer func() { _ = op.Close() }()
+	var held uint64
+	for {
+		status, err := op.Status(ctx)
+		newer := held != 0 && status.GetApplied() > held
+		if held == 0 {
+			held = status.GetLastIndex()
+		}
+		if err == nil {
+			_, err = op.ListTokens(ctx)
+		}
+		if err != nil || newer {
+			return err
+		}
+		select {
+		case <-time.After(healthPause):
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+func (c *Cluster) operator(ctx context.Context, addrs []string) (*client.Client, error) {
 	socket, err := c.Identity(ctx, "/hexr/operator/jepsen")
 	if err != nil {
 		return nil, err
 	}
-	return client.Dial(ctx, client.Config{Addrs: c.Addresses(), Socket: socket, AttemptTimeout: operatorAsked, Timeout: startLimit, Retries: 100})
+	return client.Dial(ctx, client.Config{Addrs: addrs, Socket: socket, AttemptTimeout: operatorAsked, Timeout: startLimit, Retries: 100})
 }
 
 // Identity serves an identity (see dev.ParseID), and returns the address of its

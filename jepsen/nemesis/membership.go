@@ -124,9 +124,8 @@ func oldDisk(ctx context.Context, t *Target, r *rand.Rand) (string, error) {
 	if err := n.WaitHealthy(ctx); err != nil {
 		return n.ID, err
 	}
-	hold(ctx, r, span{7 * time.Second, 9 * time.Second}) // its mark goes out every 5 s, and with what it proposes
-	if ctx.Err() != nil {
-		return n.ID, nil
+	if err := t.Cluster.Tell(ctx, n); err != nil { // else nobody knows that the copy is old
+		return n.ID, err
 	}
 	return n.ID, comeBack(ctx, t, n, aside, "members remove")
 }
