@@ -4,8 +4,6 @@ import (
 	"encoding/binary"
 	"fmt"
 	"math"
-
-	"github.com/transparency-dev/merkle/rfc6962"
 )
 
 const (
@@ -170,9 +168,4 @@ func (d *decoder) string() string {
 		return ""
 	}
 	return string(d.take(int(binary.BigEndian.Uint16(b))))
-}
-
-// LeafHash is SHA-256(0x00 || encoded row), RFC 6962 section 2.1.
-func LeafHash(encoded []byte) [32]byte {
-	return [32]byte(rfc6962.DefaultHasher.HashLeaf(encoded))
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/transparency-dev/merkle/rfc6962"
 )
 
-var ranges = compact.RangeFactory{Hash: rfc6962.DefaultHasher.HashChildren}
+var ranges = compact.RangeFactory{Hash: hashChildren}
 
 // Tree is the hash tree of RFC 6962 as its compact range: enough to append and
 // to know the root. Not safe for concurrent use.

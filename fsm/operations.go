@@ -7,6 +7,9 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
+// opField is the choice between operations.
+var opField = (&fsmpb.Access{}).ProtoReflect().Descriptor().Oneofs().ByName("op")
+
 // operations maps the field number of an access's operation to the audit's.
 var operations = map[protoreflect.FieldNumber]audit.Operation{
 	20: audit.OpBootstrap,

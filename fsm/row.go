@@ -64,7 +64,7 @@ func target(a *fsmpb.Access) (path, scope string) {
 
 // OperationOf is the audit's name for an access.
 func OperationOf(a *fsmpb.Access) audit.Operation {
-	f := a.ProtoReflect().WhichOneof(a.ProtoReflect().Descriptor().Oneofs().ByName("op"))
+	f := a.ProtoReflect().WhichOneof(opField)
 	if f == nil {
 		return 0
 	}

@@ -94,11 +94,7 @@ func (s *Store) load(name string) (err error) {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	cache, err := newCaches()
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	s.db, s.name, s.chain, s.st, s.cache, s.reseal = db, name, chain, st, cache, resealing{}
+	s.db, s.name, s.chain, s.st, s.cache, s.reseal = db, name, chain, st, newCaches(), resealing{}
 	s.publish(true)
 	return nil
 }

@@ -276,7 +276,7 @@ func TestErase(t *testing.T) {
 				return err
 			}
 			data, err := os.ReadFile(path)
-			if bytes.Contains(data, row[8:]) {
+			if bytes.Contains(data, row[30:]) {
 				n++
 			}
 			return err

@@ -3,23 +3,21 @@ package fsm
 import (
 	"bytes"
 	"fmt"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
-	lru "github.com/hashicorp/golang-lru/v2"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/seal"
 )
 
 const (
-	cachedRows = 32 << 10
-	cachedSize = 2 << 10 // larger rows are not cached: the cache stays below 64 MiB
+	cachedRows = 16 << 10 // of a generation
+	cachedSize = 2 << 10  // larger rows are not cached: the cache stays below 64 MiB
 )
 
 // rowCache holds opened rows as they stand in the database; nil for rows that
 // do not exist. Only Apply uses it.
-type rowCache = lru.Cache[string, []byte]
+type rowCache = generations[[]byte]
 
 // caches outlive a transaction.
 type caches struct {
@@ -27,10 +25,7 @@ type caches struct {
 	opaques *opaqueCache
 }
 
-func newCaches() (caches, error) {
-	rows, err := lru.New[string, []byte](cachedRows)
-	return caches{rows, newOpaqueCache()}, err
-}
+func newCaches() caches { return caches{newGenerations[[]byte](cachedRows), newOpaqueCache()} }
 
 // writer is the transaction of one entry: what it writes lies in memory until
 // commit, and is read from there.
@@ -86,7 +81,7 @@ func (w *writer) get(t table, key []byte, m proto.Message) bool {
 }
 
 func (w *writer) committed(full []byte) []byte {
-	if row, ok := w.cache.rows.Get(string(full)); ok {
+	if row, ok := w.cache.rows.get(full); ok {
 		return row
 	}
 	row, err := w.raw(full)
@@ -94,8 +89,8 @@ func (w *writer) committed(full []byte) []byte {
 		w.fail(err)
 		return nil
 	}
-	if len(row) <= cachedSize {
-		w.cache.rows.Add(string(full), row)
+	if len(row) <= cachedSize && table(full[0]) != tableRequest {
+		w.cache.rows.add(string(full), row)
 	}
 	return row
 }
@@ -147,10 +142,14 @@ func (w *writer) commit(db *pebble.DB) error {
 	if w.first != nil {
 		return w.first
 	}
+	sealer, err := w.keys.NewRowSealer()
+	if err != nil {
+		return err
+	}
 	batch := db.NewBatch()
 	defer func() { _ = batch.Close() }()
 	for _, k := range w.order {
-		if err := w.stage(batch, []byte(k), w.pending[k]); err != nil {
+		if err := w.stage(batch, sealer, k, w.pending[k]); err != nil {
 			return err
 		}
 	}
@@ -158,29 +157,35 @@ func (w *writer) commit(db *pebble.DB) error {
 		return fmt.Errorf("write store: %w", err)
 	}
 	for _, k := range w.order {
-		if row := w.pending[k]; len(row) <= cachedSize && cacheable(k) {
-			w.cache.rows.Add(k, row)
+		if row := w.pending[k]; len(row) <= cachedSize && cacheable(table(k[0])) {
+			w.cache.rows.add(k, row)
 		} else {
-			w.cache.rows.Remove(k)
+			w.cache.rows.remove(k)
 		}
 	}
 	return nil
 }
 
-func (w *writer) stage(batch *pebble.Batch, key, plaintext []byte) error {
+// stage seals a row into the batch's own memory.
+func (w *writer) stage(batch *pebble.Batch, sealer *seal.RowSealer, key string, plaintext []byte) error {
 	if plaintext == nil {
-		return batch.Delete(key, nil)
+		return batch.Delete([]byte(key), nil)
 	}
-	sealed, err := w.codec.seal(key, plaintext)
-	if err != nil {
+	op := batch.SetDeferred(len(key), sealer.Size(len(plaintext)))
+	copy(op.Key, key)
+	if err := sealer.Seal(op.Value, w.codec.ad(op.Key), plaintext); err != nil {
 		return fmt.Errorf("seal row: %w", err)
 	}
-	return batch.Set(key, sealed, nil)
+	return op.Finish()
 }
 
 // cacheable leaves out rows that Apply writes and does not read again.
-func cacheable(key string) bool {
-	return !slices.Contains([]table{tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta, tableChange}, table(key[0]))
+func cacheable(t table) bool {
+	switch t {
+	case tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta, tableChange, tableRequest:
+		return false
+	}
+	return true
 }
 
 var _ tx = (*writer)(nil)

@@ -12,6 +12,7 @@ import (
 	"github.com/tink-crypto/tink-go/v2/aead"
 	"github.com/tink-crypto/tink-go/v2/insecurecleartextkeyset"
 	"github.com/tink-crypto/tink-go/v2/keyset"
+	prfsubtle "github.com/tink-crypto/tink-go/v2/prf/subtle"
 	"github.com/tink-crypto/tink-go/v2/tink"
 	"google.golang.org/protobuf/proto"
 
@@ -27,6 +28,7 @@ type keys struct {
 	tink.AEAD
 	ids    map[uint32]bool
 	active uint32
+	prf    *prfsubtle.AESCMACPRF // of the active key
 }
 
 func newKeys() (keys, error) {
@@ -47,7 +49,23 @@ func fromHandle(h *keyset.Handle) (keys, error) {
 	for _, key := range info.GetKeyInfo() {
 		k.ids[key.GetKeyId()] = true
 	}
-	return k, nil
+	k.prf, err = k.activePRF()
+	return k, err
+}
+
+// activePRF derives the keys of RowSealer from the active key.
+func (k keys) activePRF() (*prfsubtle.AESCMACPRF, error) {
+	for _, key := range insecurecleartextkeyset.KeysetMaterial(k.handle).GetKey() {
+		if key.GetKeyId() != k.active {
+			continue
+		}
+		value, err := keyValue(key)
+		if err != nil {
+			return nil, err
+		}
+		return prfsubtle.NewAESCMACPRF(value)
+	}
+	return nil, fmt.Errorf("%w: no active key", ErrCorrupt)
 }
 
 // export returns the keyset in clear.
@@ -155,7 +173,8 @@ func (k keys) material() ([]byte, error) {
 
 func keyValue(key *tinkpb.Keyset_Key) ([]byte, error) {
 	var k xaespb.XAesGcmKey
-	if err := proto.Unmarshal(key.GetKeyData().GetValue(), &k); err != nil || len(k.GetKeyValue()) == 0 {
+	err := proto.Unmarshal(key.GetKeyData().GetValue(), &k)
+	if err != nil || len(k.GetKeyValue()) == 0 || k.GetParams().GetSaltSize() != saltSize {
 		return nil, fmt.Errorf("%w: key", ErrCorrupt)
 	}
 	return k.GetKeyValue(), nil
@@ -176,11 +195,14 @@ func (k keys) infos(kind KeyKind) []KeyInfo {
 }
 
 // prefixSize is Tink's: a start byte and the key's ID.
-const prefixSize = 5
+const (
+	prefixSize = 5
+	tinkPrefix = 1
+)
 
 // sealedBy is the ID of the key that made a ciphertext.
 func sealedBy(ciphertext []byte) (uint32, bool) {
-	if len(ciphertext) < prefixSize || ciphertext[0] != 1 {
+	if len(ciphertext) < prefixSize || ciphertext[0] != tinkPrefix {
 		return 0, false
 	}
 	return binary.BigEndian.Uint32(ciphertext[1:]), true

@@ -1,0 +1,42 @@
+package fsm
+
+import (
+	"strconv"
+	"testing"
+
+	"pgregory.net/rapid"
+)
+
+// The cache answers as a map does, or not at all, and never holds more than two
+// generations.
+func TestGenerations(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const most = 4
+		g, model := newGenerations[int](most), map[string]int{}
+		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
+			key := strconv.Itoa(rapid.IntRange(0, 12).Draw(t, "key"))
+			switch rapid.SampledFrom([]string{"add", "get", "remove"}).Draw(t, "op") {
+			case "add":
+				g.add(key, i)
+				model[key] = i
+			case "remove":
+				g.remove(key)
+				delete(model, key)
+			}
+			v, ok := g.get([]byte(key))
+			if want, known := model[key]; ok && (!known || v != want) {
+				t.Fatalf("%s is %d, not %d (%v)", key, v, want, known)
+			}
+			if len(g.young) > most || len(g.old) > most {
+				t.Fatalf("%d and %d are held", len(g.young), len(g.old))
+			}
+		}
+	})
+	g := newGenerations[int](2)
+	for i := range 3 {
+		g.add(strconv.Itoa(i), i)
+	}
+	if v, ok := g.get([]byte("0")); !ok || v != 0 {
+		t.Error("the generation before is forgotten")
+	}
+}
