@@ -89,7 +89,7 @@ func (w *writer) committed(full []byte) []byte {
 		w.fail(err)
 		return nil
 	}
-	if len(row) <= cachedSize && table(full[0]) != tableRequest {
+	if len(row) <= cachedSize && table(full[0]) != tableRequest { // nobody asks for a request's again
 		w.cache.rows.add(string(full), row)
 	}
 	return row
