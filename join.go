@@ -83,25 +83,37 @@ func (s *Server) takePlace(ctx context.Context, fresh bool) error {
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
 	if fresh && len(s.cfg.Join) > 0 {
-		if err := s.enter(ctx); err != nil {
-			return fmt.Errorf("join: %w", err)
-		}
-		return nil
+		return s.enter(ctx, s.cfg.Join)
 	}
 	s.own(s.announce)
 	return nil
 }
 
+// returned lets a node that was killed after its admission, and before it knew of
+// any configuration, enter raft: it may not have come to that.
+func (s *Server) returned(ctx context.Context) error {
+	admitters := s.admission.addresses()
+	if len(admitters) == 0 || len(s.node.Servers()) > 0 {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
+	defer cancel()
+	return s.enter(ctx, append(admitters, s.cfg.Join...))
+}
+
 // enter asks whoever leads to add this node as a non-voter.
-func (s *Server) enter(ctx context.Context) error {
+func (s *Server) enter(ctx context.Context, addrs []string) error {
 	req := &clusterpb.EnterRequest{Address: s.cfg.advertise()}
-	_, err := retry(ctx, s.cfg.Join, func(addr string) (struct{}, error) {
+	_, err := retry(ctx, addrs, func(addr string) (struct{}, error) {
 		err := s.peers.Enter(ctx, "", addr, req)
 		return struct{}{}, s.atLeader(err, func(id, leader string) error {
 			return s.peers.Enter(ctx, id, leader, req)
 		})
 	})
-	return err
+	if err != nil {
+		return fmt.Errorf("join: %w", err)
+	}
+	return nil
 }
 
 // atLeader repeats what was refused because another node leads, there.

@@ -107,6 +107,9 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.serve(); err != nil { // before it starts: nodes that start together ask one another
 		return err
 	}
+	if err := s.returned(ctx); err != nil {
+		return err
+	}
 	if err := s.node.Start(ctx); err != nil {
 		return fmt.Errorf("start node: %w", err)
 	}
@@ -206,6 +209,9 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 		Limits: node.Limits{
 			SnapshotEntries: s.cfg.Snapshots.Entries, TrailingEntries: s.cfg.Snapshots.Trailing, SnapshotEvery: s.cfg.Snapshots.Interval,
 		},
+	}
+	if admitters := s.admission.addresses(); !fresh && len(admitters) > 0 {
+		nc.Joining, nc.Returning, nc.AskAlso = true, true, append(admitters, s.cfg.Join...)
 	}
 	if s.cfg.Bootstrap {
 		nc.Bootstrap = &node.Bootstrap{

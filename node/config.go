@@ -57,7 +57,8 @@ type Config struct {
 
 	Bootstrap *Bootstrap // nil: no. Changes nothing on existing state
 	Joining   bool       // an empty directory is that of a node which is being added
-	AskAlso   []string   // where to ask for members, should all addresses have changed
+	Returning bool       // and that was tried before: the others may know more than the directory holds
+	AskAlso   []string   // where to ask for members, should all addresses have changed, or none be known
 
 	// Refuse is asked on the leader before an access enters the log; any outcome
 	// but 0 refuses that access alone, without a row. nil: none is refused.

@@ -54,6 +54,9 @@ func newInquiry(n *Node) *inquiry {
 		}
 	}
 	q.need = min(voters/2, len(q.peers))
+	if len(q.peers) == 0 && n.cfg.Returning { // it was killed before a configuration came, or its disk was taken back to then
+		q.need = len(q.also)/2 + 1
+	}
 	return q
 }
 

@@ -124,7 +124,7 @@ func (n *Node) open(ctx context.Context) error {
 // must be answered from now on. ctx bounds Start alone.
 func (n *Node) Start(ctx context.Context) error {
 	n.streams = newStreams(n.cfg.Stream, n.cfg.Address)
-	if n.exists && newInquiry(n).need > 0 {
+	if (n.exists || n.cfg.Returning) && newInquiry(n).need > 0 {
 		n.own(n.startChecked)
 		return nil
 	}

@@ -43,15 +43,20 @@ func TestCrashPoints(t *testing.T) {
 	} {
 		t.Run(point, func(t *testing.T) {
 			d.t = t
-			d.kill("n3")
-			put(60) // more than the others' logs keep
 			t.Setenv("HEXRD_FAULT_CRASH", point)
-			if _, err := c.StartNode(t.Context(), "n3"); err == nil { // healthy before it came there: work brings it there
-				until(t, "the node to come to that point", func() bool {
-					put(1)
-					return !d.running("n3")
-				})
-			}
+			until(t, "the node to come to that point", func() bool {
+				d.kill("n3")
+				put(60) // more than the others' logs keep, once a snapshot is made
+				if _, err := c.StartNode(t.Context(), "n3"); err != nil {
+					return true
+				}
+				for range 60 { // healthy before it came there: work brings it there
+					if put(1); !d.running("n3") {
+						return true
+					}
+				}
+				return false
+			})
 			t.Setenv("HEXRD_FAULT_CRASH", "")
 			if _, err := c.StartNode(t.Context(), "n3"); err != nil {
 				t.Fatal(err)
@@ -137,27 +142,42 @@ func TestClockJumpsWhileLeading(t *testing.T) {
 	}
 }
 
-// TestCrashWhileJoining: a node that was admitted dies before anything of raft has
-// reached it, and comes back by a plain start: it knows who admitted it.
+// TestCrashWhileJoining: a node that was admitted dies before it knows of any
+// configuration, and comes back by a plain start: it knows who admitted it.
 func TestCrashWhileJoining(t *testing.T) {
-	c, d := startFaulty(t, "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
-	bot := dialAs(t, c, "acme/bot", c.Addresses()...)
-	for i := range 60 { // more than the logs keep: it gets a snapshot
-		if _, err := bot.Put(t.Context(), "k", []byte(strconv.Itoa(i)), client.PutOptions{}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	t.Setenv("HEXRD_FAULT_CRASH", "snapshot.written")
-	if _, err := c.AddNode(t.Context()); err == nil {
-		until(t, "the node to come to that point", func() bool { return !d.running("n4") })
-	}
-	t.Setenv("HEXRD_FAULT_CRASH", "")
-	n, err := c.StartNode(t.Context(), "n4")
-	if err != nil {
-		t.Fatal(err)
-	}
-	got, err := dialAs(t, c, "acme/bot", n.Address).Get(t.Context(), "k")
-	if err != nil || got.Text() != "59" {
-		t.Errorf("at the new node: %q, %v", got.Text(), err)
+	for _, point := range []string{"start.raft", "snapshot.written"} { // before it enters, and after
+		t.Run(point, func(t *testing.T) {
+			c, d := startFaulty(t, "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
+			bot := dialAs(t, c, "acme/bot", c.Addresses()...)
+			for i := range 60 { // more than the logs keep: it gets a snapshot
+				if _, err := bot.Put(t.Context(), "k", []byte(strconv.Itoa(i)), client.PutOptions{}); err != nil {
+					t.Fatal(err)
+				}
+			}
+			t.Setenv("HEXRD_FAULT_CRASH", point)
+			_, err := c.AddNode(t.Context())
+			t.Setenv("HEXRD_FAULT_CRASH", "")
+			if err == nil {
+				until(t, "the node to come to that point", func() bool { return !d.running("n4") })
+			}
+			d.t = t
+			empty := d.backup("n4")
+			n, err := c.StartNode(t.Context(), "n4")
+			if err != nil {
+				t.Fatal(err)
+			}
+			there := dialAs(t, c, "acme/bot", n.Address)
+			for range 3 { // what it proposes carries its mark
+				got, err := there.Get(t.Context(), "k")
+				if err != nil || got.Text() != "59" {
+					t.Errorf("at the new node: %q, %v", got.Text(), err)
+				}
+			}
+			d.kill("n4")
+			d.replace("n4", empty)
+			if _, err := c.StartNode(t.Context(), "n4"); err == nil {
+				until(t, "the node to end: its disk went back to before it was a member", func() bool { return !d.running("n4") })
+			}
+		})
 	}
 }

@@ -20,7 +20,7 @@ const (
 
 // Where a node dies that joins, and one whose keys are rotated.
 var (
-	joinPoints    = []string{"keyring.made", "snapshot.written", "restore.moved", "restore.restored", "log.stored", "start.checked"}
+	joinPoints    = []string{"keyring.made", "start.raft", "snapshot.written", "restore.moved", "restore.restored", "log.stored", "start.checked"}
 	keyringPoints = []string{"keyring.changed", "keyring.saved"}
 )
 
