@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/hexrdev/hexrd/internal/fault"
+	"github.com/hexrdev/hexrd/node"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -56,7 +57,12 @@ func loadKeys(ctx context.Context, dir string, w seal.Wrapper) (*keyStore, error
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
 	ring, err := seal.LoadKeyring(ctx, k.file, w, [16]byte{})
-	if err != nil {
+	switch {
+	case errors.Is(err, seal.ErrCorrupt):
+		return nil, fmt.Errorf("open keyring: %w: it is damaged: "+node.ComeBack, err)
+	case errors.Is(err, seal.ErrFormat):
+		return nil, fmt.Errorf("open keyring %s: %w: run a newer hexrd; where none has run here, it is damaged: "+node.ComeBack, k.file, err)
+	case err != nil:
 		return nil, fmt.Errorf("open keyring: %w", err)
 	}
 	k.ring = ring

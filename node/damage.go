@@ -124,7 +124,7 @@ func advise(err error) error {
 	}
 	for _, damage := range []error{fsm.ErrCorrupt, fsm.ErrDiverged, ErrLog, ErrSnapshot, ErrGap, ErrRolledBack} {
 		if errors.Is(err, damage) {
-			return fmt.Errorf("%w: "+comeBack, err)
+			return fmt.Errorf("%w: "+ComeBack, err)
 		}
 	}
 	return err

@@ -4,8 +4,8 @@ package node
 
 import "errors"
 
-// comeBack is what to do with a node whose disk can't be trusted any more.
-const comeBack = "move the data directory away, `hexrd members remove` the node, and join again under another node ID"
+// ComeBack is what to do with a node whose disk can't be trusted any more.
+const ComeBack = "move the data directory away, `hexrd members remove` the node, and join again under another node ID"
 
 var (
 	// ErrNoLeader: no leader is known or reachable; certainly nothing was applied.
