@@ -118,11 +118,9 @@ func (a *admission) ask(id string) bool {
 		return false
 	}
 	a.asked = time.Now()
-	members := a.servers()
-	if len(members) == 0 {
-		maps.Copy(members, a.known)
-	}
+	members := maps.Clone(a.known) // those of an old configuration may all be gone
 	a.mu.Unlock()
+	maps.Copy(members, a.servers())
 	ctx, cancel := context.WithTimeout(context.Background(), askTimeout)
 	defer cancel()
 	delete(members, id)
@@ -130,10 +128,20 @@ func (a *admission) ask(id string) bool {
 	if s := a.store(); s != nil {
 		newest = s.Configuration().GetIndex()
 	}
-	found := false
+	answers := make(chan *clusterpb.StatusResponse, len(members))
 	for peer, addr := range members {
-		status, err := a.peers.Status(ctx, peer, addr, "")
-		if err != nil || status.GetConfigurationIndex() <= newest {
+		go func() { // ends with ctx
+			status, err := a.peers.Status(ctx, peer, addr, "")
+			if err != nil {
+				status = nil
+			}
+			answers <- status
+		}()
+	}
+	found := false
+	for range members {
+		status := <-answers
+		if status.GetConfigurationIndex() <= newest {
 			continue
 		}
 		newest, found = status.GetConfigurationIndex(), false

@@ -210,8 +210,8 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 			SnapshotEntries: s.cfg.Snapshots.Entries, TrailingEntries: s.cfg.Snapshots.Trailing, SnapshotEvery: s.cfg.Snapshots.Interval,
 		},
 	}
-	if admitters := s.admission.addresses(); !fresh && len(admitters) > 0 {
-		nc.Joining, nc.Returning, nc.AskAlso = true, true, append(admitters, s.cfg.Join...)
+	if !fresh {
+		nc.Admitters = s.admission.addresses()
 	}
 	if s.cfg.Bootstrap {
 		nc.Bootstrap = &node.Bootstrap{

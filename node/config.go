@@ -57,8 +57,10 @@ type Config struct {
 
 	Bootstrap *Bootstrap // nil: no. Changes nothing on existing state
 	Joining   bool       // an empty directory is that of a node which is being added
-	Returning bool       // and that was tried before: the others may know more than the directory holds
-	AskAlso   []string   // where to ask for members, should all addresses have changed, or none be known
+	AskAlso   []string   // where to ask for members, should all addresses have changed
+	// Admitters are the addresses of those that admitted a node in an earlier
+	// process: it may have been killed before it knew of a configuration that it is in.
+	Admitters []string
 
 	// Refuse is asked on the leader before an access enters the log; any outcome
 	// but 0 refuses that access alone, without a row. nil: none is refused.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"maps"
+	"slices"
 	"sync"
 	"time"
 )
@@ -44,8 +45,9 @@ type inquiry struct {
 // newInquiry asks who is in the configuration on this disk, and at the addresses that the node was told to ask.
 func newInquiry(n *Node) *inquiry {
 	q := &inquiry{n: n, peers: map[string]string{}, also: n.cfg.AskAlso, heard: map[string]bool{}}
-	voters := 0
+	voters, member := 0, false
 	for _, s := range n.Servers() {
+		member = member || s.ID == n.cfg.ID
 		if s.Voter {
 			voters++
 		}
@@ -54,8 +56,14 @@ func newInquiry(n *Node) *inquiry {
 		}
 	}
 	q.need = min(voters/2, len(q.peers))
-	if len(q.peers) == 0 && n.cfg.Returning { // it was killed before a configuration came, or its disk was taken back to then
-		q.need = len(q.also)/2 + 1
+	if member || len(n.cfg.Admitters) == 0 {
+		return q
+	}
+	// It was killed while it joined, or its disk was taken back to then: those in an
+	// old configuration may all be gone.
+	q.also = append(slices.Clone(q.also), n.cfg.Admitters...)
+	if len(q.peers) == 0 {
+		q.need = len(n.cfg.Admitters)/2 + 1
 	}
 	return q
 }

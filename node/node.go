@@ -110,7 +110,7 @@ func (n *Node) open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("look at raft state: %w", err)
 	}
-	if !exists && n.cfg.Bootstrap == nil && !n.cfg.Joining {
+	if !exists && n.cfg.Bootstrap == nil && !n.cfg.Joining && len(n.cfg.Admitters) == 0 {
 		return ErrEmpty
 	}
 	n.exists = exists
@@ -124,7 +124,7 @@ func (n *Node) open(ctx context.Context) error {
 // must be answered from now on. ctx bounds Start alone.
 func (n *Node) Start(ctx context.Context) error {
 	n.streams = newStreams(n.cfg.Stream, n.cfg.Address)
-	if (n.exists || n.cfg.Returning) && newInquiry(n).need > 0 {
+	if (n.exists || len(n.cfg.Admitters) > 0) && newInquiry(n).need > 0 {
 		n.own(n.startChecked)
 		return nil
 	}

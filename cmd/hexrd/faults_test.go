@@ -181,3 +181,44 @@ func TestCrashWhileJoining(t *testing.T) {
 		})
 	}
 }
+
+// TestCrashWhileCatchingUp: a node that joins goes through the configurations that
+// are in the log. It dies at one whose members are all gone by now, and comes back.
+func TestCrashWhileCatchingUp(t *testing.T) {
+	c, d := startFaulty(t)
+	old := c.Addresses()
+	write := func(addrs []string, value string) {
+		bot := dialAs(t, c, "acme/bot", addrs...)
+		for range 70 { // more than raft sends at once
+			if _, err := bot.Put(t.Context(), "k", []byte(value), client.PutOptions{}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	write(old, "old")
+	for range 3 {
+		if _, err := c.AddNode(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	addrs := c.Addresses()[len(old):]
+	operator := dialAs(t, c, "/hexr/operator/test", addrs...)
+	for _, id := range []string{"n1", "n2", "n3"} {
+		until(t, id+" to be removed", func() bool { return operator.RemoveMember(t.Context(), id) == nil })
+	}
+	write(addrs, "new")
+	t.Setenv("HEXRD_FAULT_CRASH", "log.stored")
+	_, err := c.AddNode(t.Context())
+	t.Setenv("HEXRD_FAULT_CRASH", "")
+	if err == nil {
+		until(t, "the node to come to that point", func() bool { return !d.running("n7") })
+	}
+	n, err := c.StartNode(t.Context(), "n7")
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := dialAs(t, c, "acme/bot", n.Address).Get(t.Context(), "k")
+	if err != nil || got.Text() != "new" {
+		t.Errorf("at the new node: %q, %v", got.Text(), err)
+	}
+}
