@@ -3,7 +3,6 @@ package hexrd
 import (
 	"context"
 	"maps"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -44,17 +43,6 @@ func (a *admission) learn(members []*clusterpb.Member) {
 	for _, m := range members {
 		a.known[m.GetId()] = m.GetAddress()
 	}
-}
-
-// addresses of the members that admitted this node, in the order of their IDs.
-func (a *admission) addresses() []string {
-	a.mu.Lock()
-	defer a.mu.Unlock()
-	var out []string
-	for _, id := range slices.Sorted(maps.Keys(a.known)) {
-		out = append(out, a.known[id])
-	}
-	return out
 }
 
 func (a *admission) store() *fsm.Store {

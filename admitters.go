@@ -48,6 +48,9 @@ func (s *Server) recallAdmitters() error {
 		return fmt.Errorf("format %d of %s is unknown: run a newer hexrd", kept.GetFormat(), s.admittersPath())
 	}
 	s.admission.learn(kept.GetMembers())
+	for _, m := range kept.GetMembers() {
+		s.admitters = append(s.admitters, m.GetAddress())
+	}
 	return nil
 }
 

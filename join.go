@@ -6,6 +6,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hexrdev/hexrd/cluster"
@@ -92,13 +93,12 @@ func (s *Server) takePlace(ctx context.Context, fresh bool) error {
 // returned lets a node that was killed after its admission, and before it knew of
 // any configuration, enter raft: it may not have come to that.
 func (s *Server) returned(ctx context.Context) error {
-	admitters := s.admission.addresses()
-	if len(admitters) == 0 || len(s.node.Servers()) > 0 {
+	if len(s.admitters) == 0 || len(s.node.Servers()) > 0 {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, joinTimeout)
 	defer cancel()
-	return s.enter(ctx, append(admitters, s.cfg.Join...))
+	return s.enter(ctx, slices.Concat(s.admitters, s.cfg.Join))
 }
 
 // enter asks whoever leads to add this node as a non-voter.

@@ -42,6 +42,7 @@ type Server struct {
 
 	peers     *cluster.Peers
 	admission *admission
+	admitters []string // addresses of those that admitted this node in an earlier process
 	listener  *cluster.Listener
 	node      *node.Node
 	api       *api.Server
@@ -93,8 +94,10 @@ func (s *Server) open(ctx context.Context) error {
 	if err := s.openKeys(ctx, fresh); err != nil {
 		return err
 	}
-	if err := s.recallAdmitters(); err != nil {
-		return err
+	if !fresh {
+		if err := s.recallAdmitters(); err != nil {
+			return err
+		}
 	}
 	if err := s.listen(ctx); err != nil {
 		return err
@@ -205,13 +208,11 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 		Keys: s.keys.ring, InstallKeys: s.keys.install, ExportKeys: s.keys.ring.Export,
 		Stream:  cluster.NewStreamLayer(s.listener, s.admission.resolve),
 		Forward: forwarder{s.peers, s.nodeID}, Logger: s.log,
-		Joining: fresh && len(s.cfg.Join) > 0, AskAlso: s.cfg.Join, Refuse: s.disks.refuse,
+		Joining: fresh && len(s.cfg.Join) > 0, AskAlso: s.cfg.Join, Admitters: s.admitters,
+		Refuse: s.disks.refuse,
 		Limits: node.Limits{
 			SnapshotEntries: s.cfg.Snapshots.Entries, TrailingEntries: s.cfg.Snapshots.Trailing, SnapshotEvery: s.cfg.Snapshots.Interval,
 		},
-	}
-	if !fresh {
-		nc.Admitters = s.admission.addresses()
 	}
 	if s.cfg.Bootstrap {
 		nc.Bootstrap = &node.Bootstrap{
