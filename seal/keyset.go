@@ -55,17 +55,25 @@ func fromHandle(h *keyset.Handle) (keys, error) {
 
 // activePRF derives the keys of RowSealer from the active key.
 func (k keys) activePRF() (*prfsubtle.AESCMACPRF, error) {
-	for _, key := range insecurecleartextkeyset.KeysetMaterial(k.handle).GetKey() {
-		if key.GetKeyId() != k.active {
-			continue
-		}
-		value, err := keyValue(key)
-		if err != nil {
-			return nil, err
-		}
-		return prfsubtle.NewAESCMACPRF(value)
+	key := k.key(k.active)
+	if key == nil {
+		return nil, fmt.Errorf("%w: no active key", ErrCorrupt)
 	}
-	return nil, fmt.Errorf("%w: no active key", ErrCorrupt)
+	value, err := keyValue(key)
+	if err != nil {
+		return nil, err
+	}
+	return prfsubtle.NewAESCMACPRF(value)
+}
+
+// key of that ID; nil where there is none.
+func (k keys) key(id uint32) *tinkpb.Keyset_Key {
+	for _, key := range insecurecleartextkeyset.KeysetMaterial(k.handle).GetKey() {
+		if key.GetKeyId() == id {
+			return key
+		}
+	}
+	return nil
 }
 
 // export returns the keyset in clear.
@@ -143,13 +151,12 @@ func newKey(id uint32) (keys, error) {
 
 // one is the keyset of that key alone.
 func (k keys) one(id uint32) (keys, bool) {
-	for _, key := range insecurecleartextkeyset.KeysetMaterial(k.handle).GetKey() {
-		if key.GetKeyId() == id {
-			set, err := fromMaterial(&tinkpb.Keyset{PrimaryKeyId: id, Key: []*tinkpb.Keyset_Key{key}})
-			return set, err == nil
-		}
+	key := k.key(id)
+	if key == nil {
+		return keys{}, false
 	}
-	return keys{}, false
+	set, err := fromMaterial(&tinkpb.Keyset{PrimaryKeyId: id, Key: []*tinkpb.Keyset_Key{key}})
+	return set, err == nil
 }
 
 // without is the keyset without a key that does not seal.
@@ -194,10 +201,10 @@ func (k keys) infos(kind KeyKind) []KeyInfo {
 	return out
 }
 
-// prefixSize is Tink's: a start byte and the key's ID.
+// What Tink puts in front of a ciphertext: a start byte, and the key's ID.
 const (
-	prefixSize = 5
 	tinkPrefix = 1
+	prefixSize = 5
 )
 
 // sealedBy is the ID of the key that made a ciphertext.

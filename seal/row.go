@@ -1,7 +1,5 @@
 package seal
 
-import "fmt"
-
 const (
 	rowFormat = 1
 	maxRow    = 64 << 20
@@ -14,11 +12,12 @@ func (k *Keyring) SealRow(ad, plaintext []byte) ([]byte, error) {
 	if len(plaintext) > maxRow {
 		return nil, ErrTooLarge
 	}
-	ct, err := k.storageKeys().Encrypt(plaintext, ad)
+	s, err := k.NewRowSealer()
 	if err != nil {
-		return nil, fmt.Errorf("seal row: %w", err)
+		return nil, err
 	}
-	return append([]byte{rowFormat}, ct...), nil
+	sealed := make([]byte, s.Size(len(plaintext)))
+	return sealed, s.Seal(sealed, ad, plaintext)
 }
 
 // OpenRow opens what SealRow made for the same place, or returns ErrCorrupt

@@ -17,8 +17,8 @@ const (
 	rowHead      = 1 + prefixSize + saltSize + gcmNonceSize
 )
 
-// RowSealer seals the rows of one batch: what it makes is what SealRow makes, with
-// one derived key for all of them, since the first half of their nonces is one
+// RowSealer seals the rows of one batch: with one derived key for all of
+// them, since the first half of their nonces is one
 // fresh random value. The second half counts from another, and never repeats. Not
 // safe for concurrent use.
 type RowSealer struct {
@@ -50,7 +50,7 @@ func (k *Keyring) NewRowSealer() (*RowSealer, error) {
 
 // derive makes the AES key of a salt, with the active key.
 func (k keys) derive(salt []byte) (cipher.Block, error) {
-	var key []byte
+	key := make([]byte, 0, 2*aes.BlockSize)
 	for _, counter := range []byte{1, 2} {
 		half, err := k.prf.ComputePRF(append([]byte{0, counter, 'X', 0}, salt...), aes.BlockSize)
 		if err != nil {
