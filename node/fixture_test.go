@@ -227,9 +227,9 @@ func (g *group) changed(what string, change func(leader *Node) error) {
 }
 
 // until waits for a condition, for at most a minute.
-func (g *group) until(what string, ok func() bool) {
-	g.t.Helper()
-	ctx, cancel := context.WithTimeout(g.t.Context(), time.Minute)
+func until(t testing.TB, what string, ok func() bool) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
 	defer cancel()
 	tick := time.NewTicker(10 * time.Millisecond)
 	defer tick.Stop()
@@ -237,9 +237,14 @@ func (g *group) until(what string, ok func() bool) {
 		select {
 		case <-tick.C:
 		case <-ctx.Done():
-			g.t.Fatalf("waited in vain for %s", what)
+			t.Fatalf("waited in vain for %s", what)
 		}
 	}
+}
+
+func (g *group) until(what string, ok func() bool) {
+	g.t.Helper()
+	until(g.t, what, ok)
 }
 
 func (g *group) leader() *Node {

@@ -6,7 +6,6 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
-	"time"
 
 	"github.com/hashicorp/raft"
 )
@@ -137,12 +136,9 @@ func TestMarkIsWrittenSoon(t *testing.T) {
 	defer l.close()
 	for _, last := range []uint64{3, 7} {
 		l.store(last-2, last)
-		for deadline := time.Now().Add(10 * time.Second); checkTail(readFile(t, filepath.Join(l.dir, raftDir, tailFile)), last-1) == nil; {
-			if time.Now().After(deadline) {
-				t.Fatalf("the mark does not say %d", last)
-			}
-			time.Sleep(tailDelay)
-		}
+		until(t, "the mark to say what was stored", func() bool {
+			return checkTail(readFile(t, filepath.Join(l.dir, raftDir, tailFile)), last-1) != nil
+		})
 		l.store(last+1, last+1)
 	}
 }

@@ -13,8 +13,8 @@ const growth = 2
 // turns says when what waits may go on its way. Some batches go at once; while so
 // many are under way, a further one goes only when it holds growth times as much as
 // the smallest of those: under load batches grow instead of becoming many, and each
-// costs the same syncs and messages however much it holds. There is no timer: the end of a
-// batch lets the next one go, and an idle node adds no delay.
+// costs the same syncs and messages however much it holds. There is no timer: the
+// end of a batch lets the next one go, and an idle node adds no delay.
 type turns struct {
 	queue      *fairQueue
 	free, most int

@@ -142,6 +142,17 @@ func TestClockJumpsWhileLeading(t *testing.T) {
 	}
 }
 
+// dieJoining adds a node, which dies at that point.
+func (d disks) dieJoining(id, point string) {
+	d.t.Helper()
+	d.t.Setenv("HEXRD_FAULT_CRASH", point)
+	_, err := d.c.AddNode(d.t.Context())
+	d.t.Setenv("HEXRD_FAULT_CRASH", "")
+	if err == nil {
+		until(d.t, "the node to come to that point", func() bool { return !d.running(id) })
+	}
+}
+
 // TestCrashWhileJoining: a node that was admitted dies before it knows of any
 // configuration, and comes back by a plain start: it knows who admitted it.
 func TestCrashWhileJoining(t *testing.T) {
@@ -154,13 +165,8 @@ func TestCrashWhileJoining(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
-			t.Setenv("HEXRD_FAULT_CRASH", point)
-			_, err := c.AddNode(t.Context())
-			t.Setenv("HEXRD_FAULT_CRASH", "")
-			if err == nil {
-				until(t, "the node to come to that point", func() bool { return !d.running("n4") })
-			}
 			d.t = t
+			d.dieJoining("n4", point)
 			empty := d.backup("n4")
 			n, err := c.StartNode(t.Context(), "n4")
 			if err != nil {
@@ -207,12 +213,7 @@ func TestCrashWhileCatchingUp(t *testing.T) {
 		until(t, id+" to be removed", func() bool { return operator.RemoveMember(t.Context(), id) == nil })
 	}
 	write(addrs, "new")
-	t.Setenv("HEXRD_FAULT_CRASH", "log.stored")
-	_, err := c.AddNode(t.Context())
-	t.Setenv("HEXRD_FAULT_CRASH", "")
-	if err == nil {
-		until(t, "the node to come to that point", func() bool { return !d.running("n7") })
-	}
+	d.dieJoining("n7", "log.stored")
 	n, err := c.StartNode(t.Context(), "n7")
 	if err != nil {
 		t.Fatal(err)

@@ -1,12 +1,10 @@
 package main
 
 import (
-	"fmt"
-	"os"
-	"strconv"
-	"strings"
 	"testing"
 	"time"
+
+	"github.com/prometheus/procfs"
 )
 
 // spent is the time of processors that the parts of a benchmark have had.
@@ -38,18 +36,13 @@ func (s spent) since(then spent) (node, flood float64) {
 // processor is the user and system time of a process.
 func processor(t testing.TB, pid int) time.Duration {
 	t.Helper()
-	raw, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	p, err := procfs.NewProc(pid)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, rest, _ := strings.Cut(string(raw), ") ")
-	var sum time.Duration
-	for _, field := range strings.Fields(rest)[11:13] {
-		ticks, err := strconv.Atoi(field)
-		if err != nil {
-			t.Fatal(err)
-		}
-		sum += time.Duration(ticks) * 10 * time.Millisecond // USER_HZ is 100
+	stat, err := p.Stat()
+	if err != nil {
+		t.Fatal(err)
 	}
-	return sum
+	return time.Duration(stat.CPUTime() * float64(time.Second))
 }

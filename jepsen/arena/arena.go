@@ -171,17 +171,16 @@ func (c *Cluster) Tell(ctx context.Context, n *Node) error {
 		return err
 	}
 	defer func() { _ = op.Close() }()
-	var held uint64
+	before, err := op.Status(ctx)
+	if err != nil {
+		return err
+	}
 	for {
 		status, err := op.Status(ctx)
-		newer := held != 0 && status.GetApplied() > held
-		if held == 0 {
-			held = status.GetLastIndex()
-		}
 		if err == nil {
 			_, err = op.ListTokens(ctx)
 		}
-		if err != nil || newer {
+		if err != nil || status.GetApplied() > before.GetLastIndex() {
 			return err
 		}
 		select {
