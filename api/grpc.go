@@ -31,6 +31,14 @@ const (
 // have grown already. More calls than that at a time get goroutines of their own.
 const streamWorkers = 128
 
+// Windows that do not adapt: to measure what they should be, gRPC answers each
+// message with a ping, and so doubles what a call writes and reads. They bound what
+// a connection sends that nobody has read yet.
+const (
+	streamWindow = 1 << 20
+	connWindow   = 4 << 20
+)
+
 // maxHeaders bounds the metadata of a call.
 const maxHeaders = 32 << 10
 
@@ -46,6 +54,7 @@ func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
 		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.NumStreamWorkers(streamWorkers),
+		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 	}
 }
 

@@ -24,6 +24,12 @@ type link struct {
 	renewAt atomic.Int64 // unix nanoseconds; 0: not connected yet
 }
 
+// Windows that do not adapt save a ping for each answer (see api).
+const (
+	streamWindow = 4 << 20
+	connWindow   = 16 << 20
+)
+
 // connected notes when three quarters of what the connection may live are over:
 // SVIDs are renewed at half of their life.
 func (l *link) connected(c *Conn) {
@@ -109,6 +115,7 @@ func (p *Peers) newLink(t target) (*link, error) {
 		grpc.WithKeepaliveParams(keepalive.ClientParameters{Time: 10 * time.Second, Timeout: 5 * time.Second}),
 		grpc.WithDefaultCallOptions(grpc.MaxCallRecvMsgSize(maxReply), grpc.MaxCallSendMsgSize(maxMessage)),
 		grpc.WithDisableServiceConfig(),
+		grpc.WithStaticStreamWindowSize(streamWindow), grpc.WithStaticConnWindowSize(connWindow),
 	)
 	if err != nil {
 		return nil, fmt.Errorf("dial node: %w", err)
