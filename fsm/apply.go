@@ -47,7 +47,13 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		if b := a.GetBootstrap(); b != nil && trustDomain == "" {
 			trustDomain = b.GetTrustDomain()
 		}
-		if err := validateAccess(a, trustDomain); err != nil {
+		caller, err := s.st.callers.parse(a.GetCaller(), trustDomain)
+		if err != nil {
+			err = refuse("caller")
+		} else {
+			err = validateOf(caller.Class, a, trustDomain)
+		}
+		if err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	}

@@ -35,11 +35,10 @@ func classes(op audit.Operation) []Class {
 
 // allowed checks the caller's class. A node must be a member, except to join.
 func (x *access) allowed() bool {
-	op := OperationOf(x.a)
-	if !slices.Contains(classes(op), x.caller.Class) {
+	if !slices.Contains(classes(x.op), x.caller.Class) {
 		return false
 	}
-	if x.caller.Class != ClassNode || op == audit.OpMemberJoin {
+	if x.caller.Class != ClassNode || x.op == audit.OpMemberJoin {
 		return true
 	}
 	m := x.st.member(x.caller.Name)

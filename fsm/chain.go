@@ -171,7 +171,7 @@ func rebuildChain(r reader, size uint64, compactRange [][]byte) (*chain, error) 
 		if err != nil {
 			return nil, err
 		}
-		c.posts.pend(r.codec.keys.Opaque, &row)
+		c.posts.pend(&row)
 	}
 	root, err := audit.RootAt(size, tiles{c, r})
 	if err != nil {

@@ -27,7 +27,7 @@ func (x *access) note(r *record, kind fsmpb.Change_Kind, version uint64) {
 	var log fsmpb.ChangeLog
 	x.t.get(tableLog, key, &log)
 	x.t.set(tableChange, changeKey(key, log.GetNext()), &fsmpb.Change{
-		Position: at, Time: x.st.time, Kind: kind, Path: r.path, Scope: r.scope.String(), Version: version,
+		Position: at, Time: x.st.time, Kind: kind, Path: r.path, Scope: r.text, Version: version,
 	})
 	log.Next++
 	log.Last = at

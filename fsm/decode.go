@@ -119,6 +119,11 @@ func validateAccess(a *fsmpb.Access, trustDomain string) error {
 	if err != nil {
 		return refuse("caller")
 	}
+	return validateOf(caller.Class, a, trustDomain)
+}
+
+// validateOf is validateAccess for a caller of that class.
+func validateOf(class Class, a *fsmpb.Access, trustDomain string) error {
 	switch {
 	case len(a.GetSalt()) != idSize, len(a.GetRequestId()) != idSize:
 		return refuse("salt or request id")
@@ -136,7 +141,7 @@ func validateAccess(a *fsmpb.Access, trustDomain string) error {
 		return refuse("a JWT-SVID and its digest go together")
 	case a.GetExpires() < 0, a.GetSeen() < 0:
 		return refuse("time")
-	case a.GetExpires() == 0 && (a.GetSvid() != fsmpb.SVIDKind_SVID_KIND_NONE || caller.Class != ClassNode):
+	case a.GetExpires() == 0 && (a.GetSvid() != fsmpb.SVIDKind_SVID_KIND_NONE || class != ClassNode):
 		return refuse("only a node acts without an SVID's end")
 	case a.GetSeen() == 0 && a.GetBootstrap() == nil:
 		return refuse("time seen")

@@ -12,18 +12,21 @@ import (
 func TestGenerations(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const most = 4
-		g, model := newGenerations[int](most), map[string]int{}
+		g, model := newGenerations[string, int](most), map[string]int{}
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
 			key := strconv.Itoa(rapid.IntRange(0, 12).Draw(t, "key"))
-			switch rapid.SampledFrom([]string{"add", "get", "remove"}).Draw(t, "op") {
+			switch rapid.SampledFrom([]string{"add", "get", "remove", "clear"}).Draw(t, "op") {
 			case "add":
 				g.add(key, i)
 				model[key] = i
 			case "remove":
 				g.remove(key)
 				delete(model, key)
+			case "clear":
+				g.clear()
+				clear(model)
 			}
-			v, ok := g.get([]byte(key))
+			v, ok := lookUp(g, []byte(key))
 			if want, known := model[key]; ok && (!known || v != want) {
 				t.Fatalf("%s is %d, not %d (%v)", key, v, want, known)
 			}
@@ -32,11 +35,11 @@ func TestGenerations(t *testing.T) {
 			}
 		}
 	})
-	g := newGenerations[int](2)
+	g := newGenerations[string, int](2)
 	for i := range 3 {
 		g.add(strconv.Itoa(i), i)
 	}
-	if v, ok := g.get([]byte("0")); !ok || v != 0 {
+	if v, ok := lookUp(g, []byte("0")); !ok || v != 0 {
 		t.Error("the generation before is forgotten")
 	}
 }

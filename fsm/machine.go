@@ -10,7 +10,9 @@ type access struct {
 	t       tx
 	st      *state
 	a       *fsmpb.Access
-	caller  Caller
+	op      audit.Operation
+	who     *knownCaller
+	caller  Caller          // who's
 	limits  *fsmpb.Settings // effective
 	capture bool            // this node answers gets: read the sealed bytes
 
@@ -28,7 +30,7 @@ func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture boo
 	results := make([]*fsmpb.Result, 0, len(e.GetAccesses()))
 	rows := make([]audit.Row, 0, len(e.GetAccesses()))
 	for _, a := range e.GetAccesses() {
-		x := &access{t: t, st: st, a: a, capture: capture, limits: st.effective()}
+		x := &access{t: t, st: st, a: a, op: OperationOf(a), capture: capture, limits: st.effective()}
 		r := x.decide()
 		r.Row, r.Time = st.size, st.time
 		results = append(results, r)
@@ -62,19 +64,19 @@ func (x *access) decide() *fsmpb.Result {
 	if x.st.trustDomain == "" {
 		return invalid()
 	}
-	caller, err := ParseCaller(x.a.GetCaller(), x.st.trustDomain)
+	who, err := x.st.callers.parse(x.a.GetCaller(), x.st.trustDomain)
 	if err != nil {
 		return invalid()
 	}
-	x.caller = caller
+	x.who, x.caller = who, who.Caller
 	switch {
 	case x.st.time-x.a.GetSeen() > x.limits.GetRequestWindow():
 		return outcome(fsmpb.Outcome_OUTCOME_STALE)
 	case x.a.GetExpires() != 0 && x.a.GetExpires() <= x.st.time:
 		return outcome(fsmpb.Outcome_OUTCOME_EXPIRED)
-	case isBlocked(x.st.blocked, caller):
+	case isBlocked(x.st.blocked, x.caller):
 		return outcome(fsmpb.Outcome_OUTCOME_BLOCKED)
-	case x.a.GetSvid() == fsmpb.SVIDKind_SVID_KIND_JWT && (!x.limits.GetJwtSvid() || caller.Class != ClassAgent):
+	case x.a.GetSvid() == fsmpb.SVIDKind_SVID_KIND_JWT && (!x.limits.GetJwtSvid() || x.caller.Class != ClassAgent):
 		return denied()
 	case !x.allowed():
 		return denied()

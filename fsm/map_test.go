@@ -22,6 +22,8 @@ func (m mapTx) get(t table, key []byte, into proto.Message) bool {
 	return ok
 }
 
+func (m mapTx) look(in placed, path string) *record { return readRecord(m, in, path) }
+
 func (m mapTx) set(t table, key []byte, row proto.Message) {
 	data, err := deterministic.Marshal(row)
 	if err != nil {

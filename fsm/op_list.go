@@ -30,8 +30,8 @@ func (x *access) visible(scope string) ([]string, *fsmpb.Result) {
 		return nil, invalid()
 	}
 	var scopes []string
-	for _, s := range ReadScopes(x.caller) {
-		scopes = append(scopes, s.String())
+	for _, in := range x.who.reads {
+		scopes = append(scopes, in.text)
 	}
 	return scopes, nil
 }

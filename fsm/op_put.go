@@ -63,7 +63,7 @@ func (x *access) shadowed(r *record) bool {
 	if x.caller.Class != ClassAgent || r.scope.Kind() != ScopeAgent {
 		return false
 	}
-	return x.record(ReadScopes(x.caller)[0], r.path).present()
+	return x.t.look(x.who.reads[0], r.path).present()
 }
 
 func (x *access) write(op *fsmpb.Put, r *record) {
@@ -72,7 +72,7 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 	}
 	fresh := !r.present()
 	if r.head == nil {
-		r.head = &fsmpb.Head{Path: r.path, Scope: r.scope.String(), CreatedAt: x.st.time}
+		r.head = &fsmpb.Head{Path: r.path, Scope: r.text, CreatedAt: x.st.time}
 	}
 	x.addVersion(r, op.GetSealed(), op.GetSize(), op.GetLabels())
 	r.head.ByProvisioner = x.caller.Class == ClassProvisioner
@@ -93,7 +93,7 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 func (x *access) written(r *record, version uint64) *fsmpb.Result {
 	res := granted()
 	res.Value = &fsmpb.Result_Written{Written: &fsmpb.Written{
-		Path: r.path, Scope: r.scope.String(), Version: version, Time: x.st.time,
+		Path: r.path, Scope: r.text, Version: version, Time: x.st.time,
 	}}
 	return res
 }

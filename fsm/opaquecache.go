@@ -13,12 +13,12 @@ const opaqueGeneration = 8 << 10
 // opaqueCache remembers opaque keys: each is an HMAC, and an access needs several,
 // mostly the same as the one before it. Not safe for concurrent use.
 type opaqueCache struct {
-	known   *generations[[32]byte]
+	known   *generations[string, [32]byte]
 	scratch []byte
 }
 
 func newOpaqueCache() *opaqueCache {
-	return &opaqueCache{known: newGenerations[[32]byte](opaqueGeneration)}
+	return &opaqueCache{known: newGenerations[string, [32]byte](opaqueGeneration)}
 }
 
 // get is keys.Opaque.
@@ -28,7 +28,7 @@ func (c *opaqueCache) get(keys *seal.Keyring, domain string, parts ...string) [3
 		in = append(binary.BigEndian.AppendUint32(in, uint32(len(p))), p...)
 	}
 	c.scratch = in
-	key, ok := c.known.get(in)
+	key, ok := lookUp(c.known, in)
 	if !ok {
 		key = keys.Opaque(domain, parts...)
 		c.known.add(string(in), key)

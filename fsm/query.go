@@ -101,9 +101,9 @@ func (q RowQuery) bounds(b *blocks, size uint64) (from, to uint64, err error) {
 func (s *Store) candidates(ctx context.Context, r reader, q RowQuery, from, to uint64, fn func(uint64) (bool, error)) error {
 	switch {
 	case q.Path != "":
-		return s.posted(ctx, r, pathPosting(s.codec.keys.Opaque, q.Path), from, to, fn)
+		return s.posted(ctx, r, posted{postedPath, q.Path}, from, to, fn)
 	case q.Caller != "":
-		return s.posted(ctx, r, callerPosting(s.codec.keys.Opaque, q.Caller), from, to, fn)
+		return s.posted(ctx, r, posted{postedCaller, q.Caller}, from, to, fn)
 	}
 	for i := from; i < to; i++ {
 		if i%bucketRows == 0 && ctx.Err() != nil {
@@ -116,13 +116,14 @@ func (s *Store) candidates(ctx context.Context, r reader, q RowQuery, from, to u
 	return nil
 }
 
-// posted walks the postings of a key: the full buckets from the store, the one
+// posted walks the postings of a caller or a path: the full buckets from the store, the one
 // that fills from memory.
-func (s *Store) posted(ctx context.Context, r reader, key [32]byte, from, to uint64, fn func(uint64) (bool, error)) error {
+func (s *Store) posted(ctx context.Context, r reader, what posted, from, to uint64, fn func(uint64) (bool, error)) error {
 	s.chain.mu.RLock()
 	filling := s.chain.tree.Size() / bucketRows
-	tail := slices.Clone(s.chain.posts.pending[key])
+	tail := slices.Clone(s.chain.posts.pending[what])
 	s.chain.mu.RUnlock()
+	key := what.key(s.codec.keys)
 
 	it, err := r.db.NewIter(tableBounds(tablePosting))
 	if err != nil {

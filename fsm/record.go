@@ -13,14 +13,18 @@ import (
 type record struct {
 	key   []byte
 	scope Scope
+	text  string // of scope
 	path  string
 	head  *fsmpb.Head // nil: never put
 }
 
-func (x *access) record(s Scope, path string) *record {
-	r := &record{key: x.t.opaque("record", s.String(), path), scope: s, path: path}
+// record is one to be changed; look is for those that are read alone.
+func (x *access) record(s Scope, path string) *record { return readRecord(x.t, place(s), path) }
+
+func readRecord(t tx, in placed, path string) *record {
+	r := &record{key: t.opaque("record", in.text, path), scope: in.Scope, text: in.text, path: path}
 	var h fsmpb.Head
-	if x.t.get(tableHead, r.key, &h) {
+	if t.get(tableHead, r.key, &h) {
 		r.head = &h
 	}
 	return r
@@ -36,7 +40,7 @@ func (x *access) recordOf(key []byte) *record {
 	if err != nil {
 		return nil
 	}
-	return &record{key: key, scope: s, path: h.GetPath(), head: &h}
+	return &record{key: key, scope: s, text: h.GetScope(), path: h.GetPath(), head: &h}
 }
 
 // present: there is a version that is not destroyed.
@@ -177,7 +181,7 @@ func (x *access) purge(r *record) {
 // secret is what a result shows of a version.
 func (r *record) secret(v *fsmpb.VersionMeta) *fsmpb.Secret {
 	return &fsmpb.Secret{
-		Path: r.path, Scope: r.scope.String(), Version: v.GetVersion(), Digest: v.GetDigest(), RequestId: v.GetRequestId(),
+		Path: r.path, Scope: r.text, Version: v.GetVersion(), Digest: v.GetDigest(), RequestId: v.GetRequestId(),
 		CreatedAt: v.GetCreatedAt(), Labels: v.GetLabels(), DeletedAt: r.head.GetDeletedAt(),
 		ByProvisioner: r.head.GetByProvisioner(), Size: v.GetSize(),
 		Rotation: r.head.GetPeriod(), RotationDue: r.head.GetDueAt(), Overdue: r.head.GetOverdue(),

@@ -29,7 +29,7 @@ func (x *access) remembered(r *record) *fsmpb.Result {
 	if !x.t.get(tableRequest, x.requestKey(), &old) || x.st.time-old.GetTime() > x.limits.GetRequestWindow() {
 		return nil
 	}
-	same := bytes.Equal(old.GetRecord(), r.key) && old.GetOperation() == uint32(OperationOf(x.a)) &&
+	same := bytes.Equal(old.GetRecord(), r.key) && old.GetOperation() == uint32(x.op) &&
 		bytes.Equal(old.GetDigest(), x.a.GetRequestDigest())
 	if !same {
 		return outcome(fsmpb.Outcome_OUTCOME_MISMATCH)
@@ -50,7 +50,7 @@ func (x *access) remember(r *record, res *fsmpb.Result) *fsmpb.Result {
 	}
 	key := x.requestKey()
 	x.t.set(tableRequest, key, &fsmpb.Remembered{
-		Record: r.key, Operation: uint32(OperationOf(x.a)), Digest: x.a.GetRequestDigest(), Result: result, Time: x.st.time,
+		Record: r.key, Operation: uint32(x.op), Digest: x.a.GetRequestDigest(), Result: result, Time: x.st.time,
 	})
 	x.expire(x.st.time+x.limits.GetRequestWindow(), &fsmpb.Expiry{Kind: fsmpb.Expiry_KIND_REQUEST, Key: key})
 	return res

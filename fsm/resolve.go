@@ -4,7 +4,7 @@ import "github.com/hexrdev/hexrd/fsm/fsmpb"
 
 // resolve finds the record that a read names: in the scope given, or for agents
 // the first of the scopes they read that has one. A deleted record decides too,
-// and hides the broader ones. A nil record comes with the outcome.
+// and hides the broader ones. A nil record comes with the outcome. The record must not be changed.
 func (x *access) resolve(path, scope string) (*record, *fsmpb.Result) {
 	if scope != "" {
 		s, err := parseFullScope(scope, x.st.trustDomain)
@@ -15,7 +15,7 @@ func (x *access) resolve(path, scope string) (*record, *fsmpb.Result) {
 			return nil, denied()
 		}
 		x.scope = scope
-		if r := x.record(s, path); r.present() {
+		if r := x.t.look(placed{s, scope}, path); r.present() {
 			return r, nil
 		}
 		return nil, notFound()
@@ -23,9 +23,9 @@ func (x *access) resolve(path, scope string) (*record, *fsmpb.Result) {
 	if x.caller.Class != ClassAgent {
 		return nil, invalid()
 	}
-	for _, s := range ReadScopes(x.caller) {
-		if r := x.record(s, path); r.present() {
-			x.scope = s.String()
+	for _, in := range x.who.reads {
+		if r := x.t.look(in, path); r.present() {
+			x.scope = in.text
 			return r, nil
 		}
 	}

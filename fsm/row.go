@@ -14,7 +14,7 @@ func (x *access) row(r *fsmpb.Result) audit.Row {
 	}
 	return audit.Row{
 		Index: r.GetRow(), Time: r.GetTime(), Node: a.GetNode(), Caller: a.GetCaller(), SVID: audit.SVIDKind(a.GetSvid()),
-		TokenDigest: a.GetTokenDigest(), Operation: OperationOf(a), Path: path, Scope: scope,
+		TokenDigest: a.GetTokenDigest(), Operation: x.op, Path: path, Scope: scope,
 		Outcome: audit.Outcome(r.GetOutcome()), Version: x.version, Peer: a.GetPeer(),
 		RequestID: id16(a.GetRequestId()), TraceID: id16(a.GetTraceId()), Detail: x.detail, Salt: id16(a.GetSalt()),
 	}

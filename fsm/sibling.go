@@ -15,11 +15,11 @@ func (x *access) siblingsKey(s Scope, path string) []byte {
 }
 
 func (x *access) inSibling(path string) bool {
-	own := ReadScopes(x.caller)[0]
+	own := x.who.reads[0]
 	var row fsmpb.Siblings
-	x.t.get(tableSiblings, x.siblingsKey(own, path), &row)
+	x.t.get(tableSiblings, x.siblingsKey(own.Scope, path), &row)
 	for _, s := range row.GetScopes() {
-		if s != own.String() {
+		if s != own.text {
 			return true
 		}
 	}

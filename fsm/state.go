@@ -26,6 +26,8 @@ type state struct {
 	keys          *fsmpb.Keys
 	uses          []*fsmpb.KeyUses
 
+	callers knownCallers
+
 	// limits are the effective ones of limitsOf: worked out once for each change.
 	limits, limitsOf *fsmpb.Settings
 
@@ -36,6 +38,7 @@ func newState(clusterID [16]byte) *state {
 	return &state{
 		clusterID: clusterID, settings: &fsmpb.Settings{}, members: &fsmpb.Members{}, tokens: &fsmpb.Tokens{},
 		blocked: &fsmpb.Blocked{}, configuration: &fsmpb.Configuration{}, keys: &fsmpb.Keys{},
+		callers: newKnownCallers(),
 	}
 }
 

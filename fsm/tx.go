@@ -36,6 +36,9 @@ const (
 type tx interface {
 	// get reads a row into m and reports whether it exists.
 	get(t table, key []byte, m proto.Message) bool
+	// look is a record as it stands. It is shared with other accesses, and must not
+	// be changed.
+	look(in placed, path string) *record
 	set(t table, key []byte, m proto.Message)
 	del(t table, key []byte)
 	// scan calls fn with up to limit keys of the table in ascending order, from

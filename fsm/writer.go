@@ -17,15 +17,18 @@ const (
 
 // rowCache holds opened rows as they stand in the database; nil for rows that
 // do not exist. Only Apply uses it.
-type rowCache = generations[[]byte]
+type rowCache = generations[string, []byte]
 
 // caches outlive a transaction.
 type caches struct {
 	rows    *rowCache
+	records *recordCache
 	opaques *opaqueCache
 }
 
-func newCaches() caches { return caches{newGenerations[[]byte](cachedRows), newOpaqueCache()} }
+func newCaches() caches {
+	return caches{newGenerations[string, []byte](cachedRows), newRecordCache(), newOpaqueCache()}
+}
 
 // writer is the transaction of one entry: what it writes lies in memory until
 // commit, and is read from there.
@@ -50,17 +53,12 @@ func (w *writer) fail(err error) {
 
 func (w *writer) err() error { return w.first }
 
-// opaqueKey is opaque as an array.
-func (w *writer) opaqueKey(domain string, parts ...string) [32]byte {
-	return w.cache.opaques.get(w.keys, domain, parts...)
-}
-
 func (w *writer) opaque(domain string, parts ...string) []byte {
 	if domain == domainRequest || domain == domainExpiry { // no other access needs it
 		key := w.keys.Opaque(domain, parts...)
 		return key[:]
 	}
-	key := w.opaqueKey(domain, parts...)
+	key := w.cache.opaques.get(w.keys, domain, parts...)
 	return key[:]
 }
 
@@ -81,7 +79,7 @@ func (w *writer) get(t table, key []byte, m proto.Message) bool {
 }
 
 func (w *writer) committed(full []byte) []byte {
-	if row, ok := w.cache.rows.get(full); ok {
+	if row, ok := lookUp(w.cache.rows, full); ok {
 		return row
 	}
 	row, err := w.raw(full)
@@ -102,9 +100,18 @@ func (w *writer) set(t table, key []byte, m proto.Message) {
 		return
 	}
 	w.put(fullKey(t, key), plaintext)
+	w.cache.records.changed(t, m)
 }
 
-func (w *writer) del(t table, key []byte) { w.put(fullKey(t, key), nil) }
+// del deletes a row; heads are never deleted.
+func (w *writer) del(t table, key []byte) {
+	w.put(fullKey(t, key), nil)
+	w.cache.records.changed(t, nil)
+}
+
+func (w *writer) look(in placed, path string) *record {
+	return w.cache.records.look(w, in, path)
+}
 
 func (w *writer) put(full, plaintext []byte) {
 	k := string(full)
