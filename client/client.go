@@ -11,8 +11,10 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
+	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
+	"google.golang.org/grpc/status"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
@@ -86,35 +88,46 @@ func (c *Client) Close() error {
 // call tries nodes until one answers for good, the budget is used up, or ctx
 // ends.
 func call[R any](ctx context.Context, c *Client, do func(context.Context, grpc.ClientConnInterface) (R, error)) (R, error) {
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, c.cfg.Timeout)
-		defer cancel()
+	end := time.Now().Add(c.cfg.Timeout)
+	if at, ok := ctx.Deadline(); ok {
+		end = at
 	}
 	pause := firstPause
 	for try := 0; ; try++ {
 		at := c.at.Load()
-		resp, err := attempt(ctx, c, c.nodes[at], do)
+		resp, err := attempt(ctx, min(c.cfg.AttemptTimeout, time.Until(end)), c.nodes[at], do)
 		if err == nil || !retriable(err) || ctx.Err() != nil || try >= c.cfg.Retries {
 			return resp, err
 		}
 		c.at.CompareAndSwap(at, (at+1)%uint32(len(c.nodes)))
-		if try < len(c.nodes)-1 {
-			continue // the others first, at once
+		wait := time.Duration(0) // the others first, at once
+		if try >= len(c.nodes)-1 {
+			wait = pause/2 + mathrand.N(pause)
+			pause = min(2*pause, maxPause)
+		}
+		if time.Until(end) <= wait {
+			return resp, err
 		}
 		select {
-		case <-time.After(pause/2 + mathrand.N(pause)):
-			pause = min(2*pause, maxPause)
+		case <-time.After(wait):
 		case <-ctx.Done():
 			return resp, err
 		}
 	}
 }
 
-func attempt[R any](ctx context.Context, c *Client, node *grpc.ClientConn, do func(context.Context, grpc.ClientConnInterface) (R, error)) (R, error) {
-	ctx, cancel := context.WithTimeout(ctx, c.cfg.AttemptTimeout)
+// attempt ends a try that takes too long. A deadline would do so too, but travel to
+// the node, which then keeps two timers for it: to hear of the end is enough.
+func attempt[R any](
+	ctx context.Context, most time.Duration, node *grpc.ClientConn, do func(context.Context, grpc.ClientConnInterface) (R, error),
+) (R, error) {
+	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
+	late := time.AfterFunc(most, cancel)
 	resp, err := do(ctx, node)
+	if !late.Stop() && status.Code(err) == codes.Canceled {
+		err = status.FromContextError(context.DeadlineExceeded).Err()
+	}
 	return resp, fromStatus(err)
 }
 
