@@ -65,6 +65,9 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	if err := s.check(e.GetCheck()); err != nil {
 		return nil, err
 	}
+	if err := s.cache.requests.load(reader{s.db, s.codec}); err != nil {
+		return nil, err
+	}
 	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache)
 	results, rows := applyEntry(w, s.st, e, index, term, capture)
 	if w.err() != nil {

@@ -24,10 +24,12 @@ type caches struct {
 	rows    *rowCache
 	records *recordCache
 	opaques *opaqueCache
+	// requests is of the database that is open.
+	requests *requestFilter
 }
 
 func newCaches() caches {
-	return caches{newGenerations[string, []byte](cachedRows), newRecordCache(), newOpaqueCache()}
+	return caches{newGenerations[string, []byte](cachedRows), newRecordCache(), newOpaqueCache(), newRequestFilter()}
 }
 
 // writer is the transaction of one entry: what it writes lies in memory until
@@ -79,6 +81,9 @@ func (w *writer) get(t table, key []byte, m proto.Message) bool {
 }
 
 func (w *writer) committed(full []byte) []byte {
+	if table(full[0]) == tableRequest && !w.cache.requests.may(full[1:]) {
+		return nil
+	}
 	if row, ok := lookUp(w.cache.rows, full); ok {
 		return row
 	}
@@ -164,6 +169,10 @@ func (w *writer) commit(db *pebble.DB) error {
 		return fmt.Errorf("write store: %w", err)
 	}
 	for _, k := range w.order {
+		if table(k[0]) == tableRequest {
+			w.cache.requests.note([]byte(k[1:]), w.pending[k] != nil)
+			continue
+		}
 		if row := w.pending[k]; len(row) <= cachedSize && cacheable(table(k[0])) {
 			w.cache.rows.add(k, row)
 		} else {
@@ -189,7 +198,7 @@ func (w *writer) stage(batch *pebble.Batch, sealer *seal.RowSealer, key string, 
 // cacheable leaves out rows that Apply writes and does not read again.
 func cacheable(t table) bool {
 	switch t {
-	case tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta, tableChange, tableRequest:
+	case tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta, tableChange:
 		return false
 	}
 	return true

@@ -1,0 +1,64 @@
+package fsm
+
+import (
+	"fmt"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// Whatever comes and goes, also with the same eight bytes: what is there may be
+// there.
+func TestRequestFilterHoldsAll(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		f, rows := newRequestFilter(), map[string]bool{}
+		f.whole = true
+		for range rapid.IntRange(1, 80).Draw(t, "steps") {
+			key := fmt.Sprintf("%08d-%d", rapid.IntRange(0, 3).Draw(t, "short"), rapid.IntRange(0, 2).Draw(t, "rest"))
+			written := rapid.Bool().Draw(t, "written")
+			if !written && !rows[key] {
+				continue // a row that is not there is not deleted
+			}
+			f.note([]byte(key), written)
+			rows[key] = written
+			for k, there := range rows {
+				if there && !f.may([]byte(k)) {
+					t.Fatalf("%s is there, and not known", k)
+				}
+			}
+		}
+	})
+}
+
+// A new request is not looked for once the filter is whole; an old one is found,
+// also in a store that was opened again, while it is read and afterwards.
+func TestRequestsAfterReopen(t *testing.T) {
+	c := newCluster(t)
+	const many = 3*filterLoad + 7
+	first := make([]*fsmpb.Access, many)
+	for i := range first {
+		first[i] = c.access(mainID, put(fmt.Sprintf("p/%d", i%8), agentScope, "v"))
+		c.do(first[i])
+	}
+	if f := c.store.cache.requests; !f.whole || len(f.known) != many {
+		t.Fatalf("the filter knows %d of %d (whole: %v)", len(f.known), many, f.whole)
+	}
+	if err := c.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c.open(c.store.cfg.Dir)
+	for i := 0; i < many; i += many / 16 {
+		if r := c.do(first[i])[0]; r.GetOutcome() != fsmpb.Outcome_OUTCOME_REPLAYED {
+			t.Fatalf("request %d after the reopening: %v", i, r.GetOutcome())
+		}
+	}
+	f := c.store.cache.requests
+	if !f.whole || len(f.known) != many {
+		t.Fatalf("the filter knows %d of %d after the reopening (whole: %v)", len(f.known), many, f.whole)
+	}
+	if f.may(make([]byte, 32)) {
+		t.Error("what is not there is looked for")
+	}
+}
