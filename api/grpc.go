@@ -33,10 +33,11 @@ const streamWorkers = 128
 
 // Windows that do not adapt: to measure what they should be, gRPC answers each
 // message with a ping, and so doubles what a call writes and reads. They bound what
-// a connection sends that nobody has read yet.
+// a connection sends that nobody has read yet; a stream's grows by itself for a
+// message that is larger.
 const (
-	streamWindow = 1 << 20
-	connWindow   = 4 << 20
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
 )
 
 // maxHeaders bounds the metadata of a call.

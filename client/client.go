@@ -26,9 +26,10 @@ const (
 	dialTimeout = 3 * time.Second
 
 	// Windows that do not adapt: to measure what they should be, gRPC answers each
-	// answer with a ping, and so doubles what a call writes and reads.
-	streamWindow = 1 << 20
-	connWindow   = 4 << 20
+	// answer with a ping, and so doubles what a call writes and reads. A stream's
+	// grows by itself for a message that is larger.
+	streamWindow = 64 << 10
+	connWindow   = 1 << 20
 )
 
 // Client talks to a cluster. It is safe for concurrent use.
