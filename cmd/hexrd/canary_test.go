@@ -39,10 +39,16 @@ func nowhere(t *testing.T, dir, text string) {
 func eachFile(t *testing.T, dir string, look func(path string, data []byte)) {
 	t.Helper()
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil // a running node removes what it is done with
+		}
 		if err != nil || !d.Type().IsRegular() {
 			return err
 		}
 		data, err := os.ReadFile(path)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil
+		}
 		if errors.Is(err, fs.ErrNotExist) { // compacted away meanwhile
 			return nil
 		}
