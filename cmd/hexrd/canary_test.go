@@ -46,9 +46,6 @@ func eachFile(t *testing.T, dir string, look func(path string, data []byte)) {
 			return err
 		}
 		data, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
 		if errors.Is(err, fs.ErrNotExist) { // compacted away meanwhile
 			return nil
 		}
