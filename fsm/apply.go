@@ -47,13 +47,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		if b := a.GetBootstrap(); b != nil && trustDomain == "" {
 			trustDomain = b.GetTrustDomain()
 		}
-		caller, err := s.st.callers.parse(a.GetCaller(), trustDomain)
-		if err != nil {
-			err = refuse("caller")
-		} else {
-			err = validateOf(caller.Class, a, trustDomain)
-		}
-		if err != nil {
+		if err := s.st.callers.validate(a, trustDomain); err != nil {
 			return nil, fmt.Errorf("%w: %w", ErrCorrupt, err)
 		}
 	}

@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/hexrdev/hexrd/fsm/fsmpb"
+
 const cachedCallers = 4 << 10 // of a generation
 
 // knownCallers remembers what IDs are: an access comes mostly from one that was
@@ -41,4 +43,13 @@ func (k knownCallers) parse(id, trustDomain string) (*knownCaller, error) {
 	}
 	k.known.add(id, known)
 	return known, nil
+}
+
+// validate is validateAccess, for a trust domain that is known.
+func (k knownCallers) validate(a *fsmpb.Access, trustDomain string) error {
+	c, err := k.parse(a.GetCaller(), trustDomain)
+	if err != nil {
+		return refuse("caller")
+	}
+	return validateOf(c.Class, a, trustDomain)
 }

@@ -11,8 +11,8 @@ type access struct {
 	st      *state
 	a       *fsmpb.Access
 	op      audit.Operation
-	who     *knownCaller
-	caller  Caller          // who's
+	caller  Caller
+	reads   []placed        // the caller's, where it is an agent
 	limits  *fsmpb.Settings // effective
 	capture bool            // this node answers gets: read the sealed bytes
 
@@ -68,7 +68,7 @@ func (x *access) decide() *fsmpb.Result {
 	if err != nil {
 		return invalid()
 	}
-	x.who, x.caller = who, who.Caller
+	x.caller, x.reads = who.Caller, who.reads
 	switch {
 	case x.st.time-x.a.GetSeen() > x.limits.GetRequestWindow():
 		return outcome(fsmpb.Outcome_OUTCOME_STALE)

@@ -30,7 +30,7 @@ func (x *access) visible(scope string) ([]string, *fsmpb.Result) {
 		return nil, invalid()
 	}
 	var scopes []string
-	for _, in := range x.who.reads {
+	for _, in := range x.reads {
 		scopes = append(scopes, in.text)
 	}
 	return scopes, nil

@@ -63,7 +63,7 @@ func (x *access) shadowed(r *record) bool {
 	if x.caller.Class != ClassAgent || r.scope.Kind() != ScopeAgent {
 		return false
 	}
-	return x.t.look(x.who.reads[0], r.path).present()
+	return x.t.look(x.reads[0], r.path).present()
 }
 
 func (x *access) write(op *fsmpb.Put, r *record) {

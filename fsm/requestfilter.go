@@ -3,7 +3,6 @@ package fsm
 import (
 	"encoding/binary"
 	"fmt"
-	"slices"
 )
 
 const (
@@ -92,7 +91,7 @@ func (f *requestFilter) load(r reader) error {
 	n := 0
 	for ok := it.SeekGE(fullKey(tableRequest, f.next)); ok && n < filterLoad && !f.full; ok = it.Next() {
 		f.add(it.Key()[1:])
-		f.next = append(slices.Clone(it.Key()[1:]), 0)
+		f.next = append(append(f.next[:0], it.Key()[1:]...), 0)
 		n++
 	}
 	f.whole = n < filterLoad

@@ -15,7 +15,7 @@ func (x *access) siblingsKey(s Scope, path string) []byte {
 }
 
 func (x *access) inSibling(path string) bool {
-	own := x.who.reads[0]
+	own := x.reads[0]
 	var row fsmpb.Siblings
 	x.t.get(tableSiblings, x.siblingsKey(own.Scope, path), &row)
 	for _, s := range row.GetScopes() {

@@ -37,7 +37,7 @@ type tx interface {
 	// get reads a row into m and reports whether it exists.
 	get(t table, key []byte, m proto.Message) bool
 	// look is a record as it stands. It is shared with other accesses, and must not
-	// be changed.
+	// be changed. Where nothing is in the scope it has no key.
 	look(in placed, path string) *record
 	set(t table, key []byte, m proto.Message)
 	del(t table, key []byte)

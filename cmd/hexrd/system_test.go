@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -330,25 +329,11 @@ func checkAudit(t *testing.T, c *dev.Cluster, writers []*writer) {
 // checkNothingReadable is grep -ra over data and logs.
 func checkNothingReadable(t *testing.T, dir string) {
 	t.Helper()
-	err := filepath.WalkDir(filepath.Join(dir, "nodes"), func(path string, d fs.DirEntry, err error) error {
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil // a running node removes what it is done with
-		}
-		if err != nil || !d.Type().IsRegular() {
-			return err
-		}
-		data, err := os.ReadFile(path)
-		if errors.Is(err, fs.ErrNotExist) {
-			return nil
-		}
+	eachFile(t, filepath.Join(dir, "nodes"), func(path string, data []byte) {
 		for _, s := range []string{"value-keys", "keys/1", "acme/agent-", "/agent/acme"} {
 			if bytes.Contains(data, []byte(s)) {
 				t.Errorf("%q stands in clear in %s", s, strings.TrimPrefix(path, dir))
 			}
 		}
-		return err
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
