@@ -146,7 +146,7 @@ func TestPutGetDelete(t *testing.T) {
 	}
 	n := 0
 	for info, err := range c.List(ctx, client.ListOptions{PageSize: 1}) {
-		if err != nil || info.GetPath() != "k" {
+		if err != nil || info.GetPath() != "k" || info.GetScope() != "spiffe://"+domain.Name()+"/agent/acme/bot/*" {
 			t.Fatal(info, err)
 		}
 		n++

@@ -23,11 +23,11 @@ const trimAtMost = 512
 func (x *access) note(r *record, kind fsmpb.Change_Kind, version uint64) {
 	x.st.changes++
 	at := &fsmpb.Position{Index: x.st.index, Number: x.st.changes}
-	key := logKey(x.t, r.scope)
+	key := logKey(x.t, r.in.Scope)
 	var log fsmpb.ChangeLog
 	x.t.get(tableLog, key, &log)
 	x.t.set(tableChange, changeKey(key, log.GetNext()), &fsmpb.Change{
-		Position: at, Time: x.st.time, Kind: kind, Path: r.path, Scope: r.text, Version: version,
+		Position: at, Time: x.st.time, Kind: kind, Path: r.path, Scope: r.in.text, Version: version,
 	})
 	log.Next++
 	log.Last = at

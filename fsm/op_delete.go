@@ -15,7 +15,7 @@ func (x *access) delete(op *fsmpb.Delete) *fsmpb.Result {
 	r.head.DeletedAt = x.st.time
 	x.disarm(r)
 	x.save(r)
-	x.forgetSibling(r.scope, r.path)
+	x.forgetSibling(r.in.Scope, r.path)
 	x.expire(x.st.time+x.limits.GetUndeleteWindow(), &fsmpb.Expiry{
 		Kind: fsmpb.Expiry_KIND_DELETED, Key: r.key, DeletedAt: r.head.GetDeletedAt(),
 	})

@@ -51,7 +51,7 @@ func (x *access) checkPut(op *fsmpb.Put, r *record) *fsmpb.Result {
 	if r.present() {
 		secrets = 0
 	}
-	if !x.room(r.scope, secrets, op.GetSize()) {
+	if !x.room(r.in.Scope, secrets, op.GetSize()) {
 		return outcome(fsmpb.Outcome_OUTCOME_QUOTA)
 	}
 	return nil
@@ -60,7 +60,7 @@ func (x *access) checkPut(op *fsmpb.Put, r *record) *fsmpb.Result {
 // shadowed: an agent that writes to its agent's scope would not read what it
 // wrote, since its own process's record comes first.
 func (x *access) shadowed(r *record) bool {
-	if x.caller.Class != ClassAgent || r.scope.Kind() != ScopeAgent {
+	if x.caller.Class != ClassAgent || r.in.Scope.Kind() != ScopeAgent {
 		return false
 	}
 	return x.t.look(x.reads[0], r.path).present()
@@ -72,7 +72,7 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 	}
 	fresh := !r.present()
 	if r.head == nil {
-		r.head = &fsmpb.Head{Path: r.path, Scope: r.text, CreatedAt: x.st.time}
+		r.head = &fsmpb.Head{Path: r.path, Scope: r.in.text, CreatedAt: x.st.time}
 	}
 	x.addVersion(r, op.GetSealed(), op.GetSize(), op.GetLabels())
 	r.head.ByProvisioner = x.caller.Class == ClassProvisioner
@@ -81,19 +81,19 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 	}
 	x.setCurrent(r, r.head.Version)
 	if fresh {
-		x.charge(r.scope, 1, 0)
-		x.enlist(r.scope, r.path)
+		x.charge(r.in.Scope, 1, 0)
+		x.enlist(r.in.Scope, r.path)
 	}
 	x.prune(r)
 	x.save(r)
 	x.note(r, fsmpb.Change_KIND_PUT, r.head.Version)
-	x.rememberSibling(r.scope, r.path)
+	x.rememberSibling(r.in.Scope, r.path)
 }
 
 func (x *access) written(r *record, version uint64) *fsmpb.Result {
 	res := granted()
 	res.Value = &fsmpb.Result_Written{Written: &fsmpb.Written{
-		Path: r.path, Scope: r.text, Version: version, Time: x.st.time,
+		Path: r.path, Scope: r.in.text, Version: version, Time: x.st.time,
 	}}
 	return res
 }

@@ -86,7 +86,7 @@ func (x *access) rotateStage(op *fsmpb.RotateStage) *fsmpb.Result {
 		return notFound()
 	case op.GetSize() > x.limits.GetValueMaxBytes() || uint64(len(op.GetLabels())) > x.limits.GetLabelsMax():
 		return invalid()
-	case !x.room(r.scope, 0, op.GetSize()):
+	case !x.room(r.in.Scope, 0, op.GetSize()):
 		return outcome(fsmpb.Outcome_OUTCOME_QUOTA)
 	}
 	x.dropPending(r)
@@ -127,7 +127,7 @@ func (x *access) rotateCommit(op *fsmpb.RotateCommit) *fsmpb.Result {
 		res.Value = &fsmpb.Result_Rotation{Rotation: &fsmpb.RotationState{Current: r.current()}}
 		return res
 	}
-	state := &fsmpb.RotationState{Path: r.path, Scope: r.text, Current: op.GetVersion(), Pending: op.GetVersion()}
+	state := &fsmpb.RotationState{Path: r.path, Scope: r.in.text, Current: op.GetVersion(), Pending: op.GetVersion()}
 	if old := r.version(0); old != nil && !old.GetDestroyed() {
 		old.ExpiresAt = x.st.time + op.GetGrace()
 		x.expire(old.ExpiresAt, &fsmpb.Expiry{Kind: fsmpb.Expiry_KIND_GRACE, Key: r.key})
@@ -175,7 +175,7 @@ func (x *access) rotateSchedule(op *fsmpb.RotateSchedule) *fsmpb.Result {
 	x.save(r)
 	res := granted()
 	res.Value = &fsmpb.Result_Rotation{Rotation: &fsmpb.RotationState{
-		Path: r.path, Scope: r.text, Current: r.current(), Period: r.head.GetPeriod(), DueAt: r.head.GetDueAt(),
+		Path: r.path, Scope: r.in.text, Current: r.current(), Period: r.head.GetPeriod(), DueAt: r.head.GetDueAt(),
 	}}
 	return x.remember(r, res)
 }
@@ -186,7 +186,7 @@ func (x *access) rotationState(r *record) *fsmpb.Result {
 	x.version, x.detail = rot.GetPending(), "generation "+strconv.FormatUint(rot.GetGeneration(), 10)
 	res := granted()
 	res.Value = &fsmpb.Result_Rotation{Rotation: &fsmpb.RotationState{
-		Path: r.path, Scope: r.text, Generation: rot.GetGeneration(), Current: r.current(),
+		Path: r.path, Scope: r.in.text, Generation: rot.GetGeneration(), Current: r.current(),
 		Pending: rot.GetPending(), LeaseUntil: rot.GetLeaseUntil(),
 	}}
 	return res

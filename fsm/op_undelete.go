@@ -21,7 +21,7 @@ func (x *access) undelete(op *fsmpb.Undelete) *fsmpb.Result {
 	r.head.DeletedAt = 0
 	x.arm(r)
 	x.save(r)
-	x.rememberSibling(r.scope, r.path)
+	x.rememberSibling(r.in.Scope, r.path)
 	x.version = r.current()
 	x.note(r, fsmpb.Change_KIND_UNDELETE, x.version)
 	return x.remember(r, x.written(r, x.version))

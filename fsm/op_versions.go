@@ -8,7 +8,7 @@ func (x *access) versions(op *fsmpb.Versions) *fsmpb.Result {
 	if refused != nil {
 		return refused
 	}
-	list := &fsmpb.VersionList{Path: r.path, Scope: r.text}
+	list := &fsmpb.VersionList{Path: r.path, Scope: r.in.text}
 	for _, v := range r.head.GetVersions() {
 		list.Versions = append(list.Versions, &fsmpb.VersionInfo{
 			Version: v.GetVersion(), CreatedAt: v.GetCreatedAt(), Size: v.GetSize(),

@@ -11,18 +11,17 @@ import (
 
 // record is a path in a scope, with its head as it stands.
 type record struct {
-	key   []byte
-	scope Scope
-	text  string // of scope
-	path  string
-	head  *fsmpb.Head // nil: never put
+	key  []byte
+	in   placed
+	path string
+	head *fsmpb.Head // nil: never put
 }
 
 // record is one to be changed; look is for those that are read alone.
 func (x *access) record(s Scope, path string) *record { return readRecord(x.t, place(s), path) }
 
 func readRecord(t tx, in placed, path string) *record {
-	r := &record{key: t.opaque("record", in.text, path), scope: in.Scope, text: in.text, path: path}
+	r := &record{key: t.opaque("record", in.text, path), in: in, path: path}
 	var h fsmpb.Head
 	if t.get(tableHead, r.key, &h) {
 		r.head = &h
@@ -40,7 +39,7 @@ func (x *access) recordOf(key []byte) *record {
 	if err != nil {
 		return nil
 	}
-	return &record{key: key, scope: s, text: h.GetScope(), path: h.GetPath(), head: &h}
+	return &record{key: key, in: placed{s, h.GetScope()}, path: h.GetPath(), head: &h}
 }
 
 // present: there is a version that is not destroyed.
@@ -144,7 +143,7 @@ func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[st
 	r.head.Versions = append(r.head.Versions, v)
 	x.st.use(valueKey, 1)
 	x.t.set(tableValue, r.valueKey(v.Version), &fsmpb.Value{Sealed: sealed})
-	x.charge(r.scope, 0, int64(size))
+	x.charge(r.in.Scope, 0, int64(size))
 	return v
 }
 
@@ -157,7 +156,7 @@ func (x *access) dropVersion(r *record, v *fsmpb.VersionMeta) {
 	x.t.del(tableValue, r.valueKey(v.GetVersion()))
 	v.Destroyed, v.Pending = true, false
 	x.st.use(v.GetValueKey(), -1)
-	x.charge(r.scope, 0, -int64(v.GetSize()))
+	x.charge(r.in.Scope, 0, -int64(v.GetSize()))
 }
 
 // purge destroys all versions. The head stays, so that version numbers never
@@ -172,16 +171,16 @@ func (x *access) purge(r *record) {
 	r.head.Current, r.head.Rotation, r.head.Period = 0, nil, 0
 	x.save(r)
 	if was {
-		x.charge(r.scope, -1, 0)
-		x.unlist(r.scope, r.path)
+		x.charge(r.in.Scope, -1, 0)
+		x.unlist(r.in.Scope, r.path)
 	}
-	x.forgetSibling(r.scope, r.path)
+	x.forgetSibling(r.in.Scope, r.path)
 }
 
 // secret is what a result shows of a version.
 func (r *record) secret(v *fsmpb.VersionMeta) *fsmpb.Secret {
 	return &fsmpb.Secret{
-		Path: r.path, Scope: r.text, Version: v.GetVersion(), Digest: v.GetDigest(), RequestId: v.GetRequestId(),
+		Path: r.path, Scope: r.in.text, Version: v.GetVersion(), Digest: v.GetDigest(), RequestId: v.GetRequestId(),
 		CreatedAt: v.GetCreatedAt(), Labels: v.GetLabels(), DeletedAt: r.head.GetDeletedAt(),
 		ByProvisioner: r.head.GetByProvisioner(), Size: v.GetSize(),
 		Rotation: r.head.GetPeriod(), RotationDue: r.head.GetDueAt(), Overdue: r.head.GetOverdue(),

@@ -29,7 +29,7 @@ func newRecordCache() *recordCache {
 
 func (c *recordCache) look(t tx, in placed, path string) *record {
 	if c.nothingIn(t, in) {
-		return &record{scope: in.Scope, text: in.text, path: path}
+		return &record{in: in, path: path}
 	}
 	id := recordID{in.text, path}
 	if r, ok := c.records.get(id); ok {

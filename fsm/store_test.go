@@ -115,9 +115,11 @@ func TestListPages(t *testing.T) {
 	for i := range 500 {
 		path := fmt.Sprintf("p/%03d", (i*317)%500)
 		b.one(mainID, put(path, agentScope, "v"), ok)
-		want = append(want, fmt.Sprintf("p/%03d", i))
+		want = append(want, fmt.Sprintf("p/%03d of %s", i, agentScope))
 	}
 	b.one(provID, put("other", tenantScope, "v"), ok)
+	b.one(provID, put("p/shared", tenantScope, "v"), ok)
+	want = append(want, "p/shared of "+tenantScope)
 	for _, limit := range []int{1, 7, 128, 1000} {
 		var got []string
 		after := ""
@@ -127,14 +129,14 @@ func TestListPages(t *testing.T) {
 				t.Fatal(err)
 			}
 			for _, s := range page.Secrets {
-				got = append(got, s.GetPath())
+				got = append(got, s.GetPath()+" of "+s.GetScope())
 			}
 			if after = page.Next; after == "" {
 				break
 			}
 		}
 		if fmt.Sprint(got) != fmt.Sprint(want) {
-			t.Fatalf("limit %d: %d paths", limit, len(got))
+			t.Fatalf("limit %d: %d secrets, or others than were put", limit, len(got))
 		}
 	}
 	for i := range 500 {
