@@ -59,11 +59,12 @@ func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
 	}
 }
 
-// RegisterGRPC serves Vault, Audit, Cluster and grpc.health.v1.
+// RegisterGRPC serves Vault, Audit, Cluster, Session and grpc.health.v1.
 func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) {
 	hexrv1.RegisterVaultServer(r, vaultService{s: s})
 	hexrv1.RegisterAuditServer(r, auditService{s: s})
 	hexrv1.RegisterClusterServer(r, clusterService{s: s})
+	hexrv1.RegisterSessionServer(r, sessionService{s: s})
 	healthpb.RegisterHealthServer(r, healthService{health.NewServer(), s})
 }
 
@@ -76,9 +77,7 @@ func (s *Server) interceptUnary(ctx context.Context, req any, info *grpc.UnarySe
 	md := grpcMetadata(ctx)
 	md.pass.arrived()
 	defer md.pass.release()
-	if r, ok := req.(interface{ GetRequestId() []byte }); ok {
-		md.requestID = r.GetRequestId()
-	}
+	md.requestID = requestIDIn(message)
 	direct := func(ctx context.Context, req proto.Message) (proto.Message, error) {
 		resp, err := handler(ctx, req)
 		if err != nil {
@@ -100,6 +99,14 @@ func (s *Server) statusOf(err error, c *call) error {
 		return err
 	}
 	return failureOf(err).grpcError(requestIDText(c))
+}
+
+// requestIDIn is the one that a mutation's message has.
+func requestIDIn(req proto.Message) []byte {
+	if r, ok := req.(interface{ GetRequestId() []byte }); ok {
+		return r.GetRequestId()
+	}
+	return nil
 }
 
 func requestIDText(c *call) string {
@@ -144,8 +151,10 @@ func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name str
 		return err
 	}
 	defer c.pass.release()
-	if err := c.pass.open(s.backend.Store().Settings()); err != nil {
-		return err
+	if name != hexrv1.Session_Carry_FullMethodName {
+		if err := c.pass.open(s.backend.Store().Settings()); err != nil {
+			return err
+		}
 	}
 	return run(context.WithValue(ctx, callKey{}, c))
 }
@@ -172,7 +181,7 @@ type healthService struct {
 }
 
 func (h healthService) Check(_ context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	services := []string{"", hexrv1.Vault_ServiceDesc.ServiceName, hexrv1.Audit_ServiceDesc.ServiceName, hexrv1.Cluster_ServiceDesc.ServiceName}
+	services := []string{"", hexrv1.Vault_ServiceDesc.ServiceName, hexrv1.Audit_ServiceDesc.ServiceName, hexrv1.Cluster_ServiceDesc.ServiceName, hexrv1.Session_ServiceDesc.ServiceName}
 	if !slices.Contains(services, req.GetService()) {
 		return nil, errMethod
 	}

@@ -105,7 +105,7 @@ func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, 
 	}
 	handle := s.methods[rt.method].handle
 	resp, c, err := s.invoke(r.Context(), peer, true, rt.method, md, req, func(ctx context.Context, req proto.Message) (proto.Message, error) {
-		return handle(s, ctx, req)
+		return handle.run(s, ctx, req)
 	})
 	if err != nil {
 		s.writeFailure(w, err, c)

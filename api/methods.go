@@ -19,7 +19,12 @@ type method struct {
 	audited audit.Operation
 	// handle is a unary method; nil: a stream, or served elsewhere (the nodes' own
 	// Peer service).
-	handle func(*Server, context.Context, proto.Message) (proto.Message, error)
+	handle *handler
+}
+
+type handler struct {
+	request func() proto.Message // a new one
+	run     func(*Server, context.Context, proto.Message) (proto.Message, error)
 }
 
 var (
@@ -33,9 +38,13 @@ var (
 	everyone = []fsm.Class{fsm.ClassAgent, fsm.ClassProvisioner, fsm.ClassOperator, fsm.ClassAuditor, fsm.ClassNode}
 )
 
-func unary[Req, Resp proto.Message](fn func(*Server, context.Context, Req) (Resp, error)) func(*Server, context.Context, proto.Message) (proto.Message, error) {
-	return func(s *Server, ctx context.Context, req proto.Message) (proto.Message, error) {
-		return fn(s, ctx, req.(Req))
+func unary[Req, Resp proto.Message](fn func(*Server, context.Context, Req) (Resp, error)) *handler {
+	var none Req
+	return &handler{
+		request: func() proto.Message { return none.ProtoReflect().New().Interface() },
+		run: func(s *Server, ctx context.Context, req proto.Message) (proto.Message, error) {
+			return fn(s, ctx, req.(Req))
+		},
 	}
 }
 
@@ -59,6 +68,8 @@ func methodTable() map[string]*method {
 		{hexrv1.Vault_RotateAbort_FullMethodName, writers, audit.OpRotateAbort, unary((*Server).rotateAbort)},
 		{hexrv1.Vault_SetRotation_FullMethodName, writers, audit.OpRotateSchedule, unary((*Server).setRotation)},
 		{hexrv1.Vault_WhoAmI_FullMethodName, everyone, 0, unary((*Server).whoAmI)},
+
+		{hexrv1.Session_Carry_FullMethodName, everyone, 0, nil}, // what it carries has its own line
 
 		{hexrv1.Audit_Query_FullMethodName, readers, audit.OpAuditQuery, unary((*Server).auditQuery)},
 		{hexrv1.Audit_Tail_FullMethodName, readers, audit.OpAuditTail, nil},

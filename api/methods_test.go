@@ -16,7 +16,7 @@ func TestMethodTable(t *testing.T) {
 	table := methodTable()
 	found := map[string]bool{}
 	for _, file := range []protoreflect.FileDescriptor{
-		hexrv1.File_api_hexr_v1_vault_proto, hexrv1.File_api_hexr_v1_audit_proto, hexrv1.File_api_hexr_v1_cluster_proto,
+		hexrv1.File_api_hexr_v1_vault_proto, hexrv1.File_api_hexr_v1_audit_proto, hexrv1.File_api_hexr_v1_cluster_proto, hexrv1.File_api_hexr_v1_session_proto,
 		healthpb.File_grpc_health_v1_health_proto,
 	} {
 		for i := range file.Services().Len() {

@@ -37,9 +37,8 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (_ context.Context, er
 	}()
 	peer, known := s.cfg.PeerFromContext(ctx)
 	p, pause, refused := (*pass)(nil), refusalPause, error(errUnauthenticated)
-	limits := s.limitsOf(peer)
 	if known {
-		p, pause, refused = s.limits.begin(peer.ID, limits)
+		p, pause, refused = s.limited(peer)
 	}
 	if refused != nil {
 		s.metrics.answered(s.known(info.FullMethodName), refused, 0)
@@ -55,9 +54,6 @@ func (s *Server) tap(ctx context.Context, info *tap.Info) (_ context.Context, er
 	}
 	ctx, cancel := context.WithCancel(context.WithValue(ctx, passKey{}, p))
 	p.arrival = time.AfterFunc(arrivalTimeout, cancel)
-	if limits != nodeLimits {
-		p.close, p.written = peer.Close, peer.Written
-	}
 	context.AfterFunc(ctx, func() { // however the call ends, also before a handler has it
 		cancel()
 		p.arrival.Stop()
@@ -71,6 +67,16 @@ func (p *pass) arrived() {
 	if p != nil && p.arrival != nil {
 		p.arrival.Stop()
 	}
+}
+
+// limited applies the limits to a gRPC call: limiter.begin.
+func (s *Server) limited(peer Peer) (*pass, time.Duration, error) {
+	limits := s.limitsOf(peer)
+	p, pause, err := s.limits.begin(peer.ID, limits)
+	if err == nil && limits != nodeLimits {
+		p.close, p.written = peer.Close, peer.Written
+	}
+	return p, pause, err
 }
 
 // limitsOf are the limits of a caller.

@@ -24,6 +24,7 @@ type connection struct {
 	written func() uint64 // bytes that have left
 	seen    uint64        // of written
 	unread  uint64        // bytes of answers that have not
+	session bool          // it has one
 }
 
 func connectionOf(ctx context.Context) *connection {

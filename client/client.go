@@ -11,7 +11,6 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/backoff"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/keepalive"
 	"google.golang.org/grpc/status"
@@ -36,7 +35,7 @@ const (
 type Client struct {
 	cfg    Config
 	source source
-	nodes  []*grpc.ClientConn
+	nodes  []*node
 	at     atomic.Uint32 // the node that answered last
 }
 
@@ -71,7 +70,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("dial %s: %w", addr, err), cl.Close())
 		}
-		cl.nodes = append(cl.nodes, conn)
+		cl.nodes = append(cl.nodes, newNode(context.WithoutCancel(ctx), conn))
 	}
 	cl.at.Store(mathrand.Uint32N(uint32(len(cl.nodes))))
 	return cl, nil
@@ -120,16 +119,17 @@ func call[R any](ctx context.Context, c *Client, do func(context.Context, grpc.C
 // attempt ends a try that takes too long. A deadline would do so too, but travel to
 // the node, which then keeps two timers for it: to hear of the end is enough.
 func attempt[R any](
-	ctx context.Context, most time.Duration, node *grpc.ClientConn, do func(context.Context, grpc.ClientConnInterface) (R, error),
+	ctx context.Context, most time.Duration, to *node, do func(context.Context, grpc.ClientConnInterface) (R, error),
 ) (R, error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	late := time.AfterFunc(most, cancel)
-	resp, err := do(ctx, node)
-	if !late.Stop() && status.Code(err) == codes.Canceled {
-		err = status.FromContextError(context.DeadlineExceeded).Err()
+	resp, err := do(ctx, to)
+	err = fromStatus(err)
+	if !late.Stop() && errors.Is(err, context.Canceled) {
+		err = fromStatus(status.FromContextError(context.DeadlineExceeded).Err())
 	}
-	return resp, fromStatus(err)
+	return resp, err
 }
 
 func vault(conn grpc.ClientConnInterface) hexrv1.VaultClient { return hexrv1.NewVaultClient(conn) }

@@ -25,7 +25,7 @@ func (s stuck) Get(ctx context.Context, _ *hexrv1.GetRequest) (*hexrv1.GetRespon
 	return nil, ctx.Err()
 }
 
-func stuckNode(t *testing.T, begun chan context.Context) *grpc.ClientConn {
+func stuckNode(t *testing.T, begun chan context.Context) *node {
 	t.Helper()
 	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -39,8 +39,9 @@ func stuckNode(t *testing.T, begun chan context.Context) *grpc.ClientConn {
 	if err != nil {
 		t.Fatal(err)
 	}
+	n := newNode(t.Context(), conn)
 	t.Cleanup(func() {
-		if err := conn.Close(); err != nil {
+		if err := n.Close(); err != nil {
 			t.Error(err)
 		}
 		server.Stop()
@@ -48,7 +49,7 @@ func stuckNode(t *testing.T, begun chan context.Context) *grpc.ClientConn {
 			t.Error(err)
 		}
 	})
-	return conn
+	return n
 }
 
 // A try ends after its time, at the node too, and the next node is asked; the call
@@ -83,7 +84,7 @@ func TestStuckNodes(t *testing.T) {
 // Who calls with a deadline gets its own end, not that of a try.
 func TestCallersDeadline(t *testing.T) {
 	begun := make(chan context.Context, 100)
-	c := &Client{cfg: Config{}.withDefaults(), nodes: []*grpc.ClientConn{stuckNode(t, begun)}}
+	c := &Client{cfg: Config{}.withDefaults(), nodes: []*node{stuckNode(t, begun)}}
 	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
 	defer cancel()
 	if _, err := c.Get(ctx, "db/password"); !errors.Is(err, context.DeadlineExceeded) {

@@ -1,0 +1,254 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"io"
+	"sync"
+
+	"google.golang.org/grpc"
+	"google.golang.org/protobuf/proto"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+)
+
+// carriedMax bounds the request of a carried call: what its caller's limits refuse
+// has been read by then.
+const carriedMax = 32 << 10
+
+// session is a stream that carries calls. What is carried passes the limits here,
+// and then invoke, as what comes alone does at the tap and the interceptor.
+type session struct {
+	s      *Server
+	peer   Peer
+	conn   *connection
+	stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]
+
+	sending sync.Mutex // of the stream's Send
+	over    bool       // nothing is sent any more
+
+	mu      sync.Mutex
+	ended   bool                          // nothing is begun any more
+	calls   map[uint64]context.CancelFunc // under way
+	running sync.WaitGroup
+}
+
+// carried is a call that the limits admitted.
+type carried struct {
+	ctx    context.Context
+	pass   *pass
+	method *method
+	in     *hexrv1.Call
+}
+
+// carry runs a session until its client ends it or the node stops: what is under way
+// then is answered first. Where what comes makes no sense, or nothing comes any
+// more, it is cancelled.
+func (s *Server) carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
+	ctx, cancel := context.WithCancel(stream.Context())
+	defer cancel()
+	c, conn := callOf(ctx), connectionOf(ctx)
+	if err := c.pass.carries(conn); err != nil {
+		return err
+	}
+	defer c.pass.carried(conn)
+	se := &session{s: s, peer: c.peer, conn: conn, stream: stream, calls: map[uint64]context.CancelFunc{}}
+	read := make(chan error, 1)
+	go func() { read <- se.read(ctx) }() // until the stream ends, when this has returned
+	var err error
+	select {
+	case err = <-read:
+		if err != nil {
+			cancel()
+		}
+	case <-s.ending:
+		err = ErrStopped
+	}
+	se.end()
+	return err
+}
+
+// read takes calls until the stream or the session ends.
+func (se *session) read(ctx context.Context) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			se.s.panicked(hexrv1.Session_Carry_FullMethodName, v)
+			err = errPanic
+		}
+	}()
+	for {
+		in, err := se.stream.Recv()
+		switch {
+		case errors.Is(err, io.EOF):
+			return nil
+		case err != nil && ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			return invalid("what came on the session is no call, or larger than any may be")
+		}
+		se.cancel(in.GetCancelled())
+		if err := se.begin(ctx, in); err != nil {
+			return err
+		}
+	}
+}
+
+// begin applies the limits to a call, and starts it. One without a request counts too: a flood of
+// those must not be free.
+func (se *session) begin(ctx context.Context, in *hexrv1.Call) error {
+	s, name := se.s, in.GetMethod()
+	p, pause, err := s.limited(se.peer)
+	if err == nil && name == "" {
+		p.release()
+		return nil
+	}
+	m := s.methods[name]
+	if err == nil && (m == nil || m.handle == nil) {
+		err = errMethod
+	}
+	if err == nil && len(in.GetRequest()) > carriedMax {
+		err = errCarried
+	}
+	if err == nil {
+		c := carried{pass: p, method: m, in: in}
+		if c.ctx, err = se.add(ctx, in.GetId()); err == nil {
+			go se.run(c)
+			return nil
+		}
+	}
+	p.release()
+	if errors.Is(err, errReused) {
+		return err
+	}
+	s.metrics.answered(s.known(name), err, 0)
+	if pause > 0 {
+		wait(ctx, pause)
+	}
+	if name != "" {
+		se.send(refusal(in, err, nil))
+	}
+	return nil
+}
+
+// add makes a call one that is under way.
+func (se *session) add(ctx context.Context, id uint64) (context.Context, error) {
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	if se.ended {
+		return nil, ErrStopped
+	}
+	if se.calls[id] != nil {
+		return nil, errReused
+	}
+	ctx, se.calls[id] = context.WithCancel(ctx)
+	se.running.Add(1)
+	return ctx, nil
+}
+
+// cancel ends calls that nobody waits for; they are answered so.
+func (se *session) cancel(ids []uint64) {
+	if len(ids) == 0 {
+		return
+	}
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	for _, id := range ids {
+		if cancel := se.calls[id]; cancel != nil {
+			cancel()
+		}
+	}
+}
+
+// forget makes the id of a call free.
+func (se *session) forget(id uint64) {
+	se.mu.Lock()
+	defer se.mu.Unlock()
+	se.calls[id]()
+	delete(se.calls, id)
+}
+
+// run answers a call.
+func (se *session) run(c carried) {
+	defer se.running.Done()
+	defer c.pass.release()
+	answer := se.answer(c)
+	se.forget(c.in.GetId())
+	c.pass.answered(se.conn, proto.Size(answer))
+	se.send(answer)
+}
+
+func (se *session) answer(c carried) (answer *hexrv1.Answer) {
+	m := c.method
+	defer func() {
+		if v := recover(); v != nil {
+			se.s.panicked(m.name, v)
+			answer = refusal(c.in, errPanic, nil)
+		}
+	}()
+	req := m.handle.request()
+	if err := proto.Unmarshal(c.in.GetRequest(), req); err != nil {
+		return refusal(c.in, invalid("request: it is no message of the method's"), nil)
+	}
+	md := metadata{requestID: requestIDIn(req), traceParent: c.in.GetTraceparent(), pass: c.pass}
+	handle := func(ctx context.Context, req proto.Message) (proto.Message, error) {
+		return m.handle.run(se.s, ctx, req)
+	}
+	resp, admitted, err := se.s.invoke(c.ctx, se.peer, true, m.name, md, req, handle)
+	if err != nil {
+		return refusal(c.in, err, admitted)
+	}
+	data, err := proto.Marshal(resp)
+	if err != nil {
+		return refusal(c.in, errPanic, admitted)
+	}
+	return &hexrv1.Answer{Id: c.in.GetId(), Result: &hexrv1.Answer_Response{Response: data}}
+}
+
+func refusal(in *hexrv1.Call, err error, c *call) *hexrv1.Answer {
+	return &hexrv1.Answer{Id: in.GetId(), Result: &hexrv1.Answer_Error{Error: failureOf(err).data(requestIDText(c))}}
+}
+
+// send waits while the client reads nothing. An error ends the stream, so that read
+// reports it.
+func (se *session) send(a *hexrv1.Answer) {
+	se.sending.Lock()
+	defer se.sending.Unlock()
+	if !se.over {
+		_ = se.stream.Send(a)
+	}
+}
+
+// end waits for what is under way.
+func (se *session) end() {
+	se.mu.Lock()
+	se.ended = true
+	se.mu.Unlock()
+	se.running.Wait()
+	se.sending.Lock()
+	defer se.sending.Unlock()
+	se.over = true
+}
+
+// carries makes the call a session: it is neither in flight nor one of the caller's
+// streams. Its connection has no other.
+func (p *pass) carries(c *connection) error {
+	if p == nil || c == nil {
+		return errSession
+	}
+	p.release()
+	p.written = nil // an answer counts from when it waits to be sent
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	if c.session {
+		return errSession
+	}
+	c.session = true
+	return nil
+}
+
+// carried gives the connection's place for a session back.
+func (p *pass) carried(c *connection) {
+	p.l.mu.Lock()
+	defer p.l.mu.Unlock()
+	c.session = false
+}
