@@ -3,19 +3,19 @@ package client
 import (
 	"context"
 	"errors"
-	"net"
+	"fmt"
 	"testing"
 	"time"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/credentials/insecure"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
 
-// stuck is a node that never answers.
+// stuck is a node that never answers, with sessions or without.
 type stuck struct {
 	hexrv1.UnimplementedVaultServer
+	hexrv1.UnimplementedSessionServer
 	begun chan context.Context
 }
 
@@ -25,72 +25,78 @@ func (s stuck) Get(ctx context.Context, _ *hexrv1.GetRequest) (*hexrv1.GetRespon
 	return nil, ctx.Err()
 }
 
-func stuckNode(t *testing.T, begun chan context.Context) *node {
+func (s stuck) Carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
+	under := map[uint64]context.CancelFunc{}
+	for {
+		call, err := stream.Recv()
+		if err != nil {
+			return err
+		}
+		for _, id := range call.GetCancelled() {
+			under[id]()
+		}
+		if call.GetMethod() != "" {
+			var ctx context.Context
+			ctx, under[call.GetId()] = context.WithCancel(context.WithoutCancel(stream.Context()))
+			s.begun <- ctx
+		}
+	}
+}
+
+func stuckNode(t *testing.T, begun chan context.Context, sessions bool) *node {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	s := stuck{begun: begun}
+	if sessions {
+		return serveNode(t, s, s)
 	}
-	server := grpc.NewServer()
-	hexrv1.RegisterVaultServer(server, stuck{begun: begun})
-	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:///"+listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
-	n := newNode(t.Context(), conn)
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
-		}
-		server.Stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	return n
+	return serveNode(t, s, nil)
 }
 
 // A try ends after its time, at the node too, and the next node is asked; the call
 // ends after its own time, as one that was late.
 func TestStuckNodes(t *testing.T) {
-	const nodes = 3
-	begun := make(chan context.Context, 100)
-	c := &Client{cfg: Config{Timeout: time.Second, AttemptTimeout: 100 * time.Millisecond}.withDefaults()}
-	for range nodes {
-		c.nodes = append(c.nodes, stuckNode(t, begun))
-	}
-	begin := time.Now()
-	_, err := c.Get(t.Context(), "db/password")
-	if !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the call ended with %v", err)
-	}
-	if took := time.Since(begin); took < 300*time.Millisecond {
-		t.Errorf("the call ended after %v: not every node was asked", took)
-	}
-	if n := len(begun); n < nodes {
-		t.Errorf("%d nodes were asked", n)
-	}
-	for len(begun) > 0 {
-		select {
-		case <-(<-begun).Done():
-		case <-time.After(10 * time.Second):
-			t.Fatal("a node was not told of a call's end")
-		}
+	for _, sessions := range []bool{false, true} {
+		t.Run(fmt.Sprintf("sessions: %t", sessions), func(t *testing.T) {
+			const nodes = 3
+			begun := make(chan context.Context, 100)
+			c := &Client{cfg: Config{Timeout: time.Second, AttemptTimeout: 100 * time.Millisecond}.withDefaults()}
+			for range nodes {
+				c.nodes = append(c.nodes, stuckNode(t, begun, sessions))
+			}
+			begin := time.Now()
+			_, err := c.Get(t.Context(), "db/password")
+			if !errors.Is(err, context.DeadlineExceeded) {
+				t.Errorf("the call ended with %v", err)
+			}
+			if took := time.Since(begin); took < 300*time.Millisecond {
+				t.Errorf("the call ended after %v: not every node was asked", took)
+			}
+			if n := len(begun); n < nodes {
+				t.Errorf("%d nodes were asked", n)
+			}
+			for len(begun) > 0 {
+				select {
+				case <-(<-begun).Done():
+				case <-time.After(10 * time.Second):
+					t.Fatal("a node was not told of a call's end")
+				}
+			}
+		})
 	}
 }
 
 // Who calls with a deadline gets its own end, not that of a try.
 func TestCallersDeadline(t *testing.T) {
-	begun := make(chan context.Context, 100)
-	c := &Client{cfg: Config{}.withDefaults(), nodes: []*node{stuckNode(t, begun)}}
-	ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
-	defer cancel()
-	if _, err := c.Get(ctx, "db/password"); !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("the call ended with %v", err)
-	}
-	if n := len(begun); n != 1 {
-		t.Errorf("%d tries", n)
+	for _, sessions := range []bool{false, true} {
+		begun := make(chan context.Context, 100)
+		c := &Client{cfg: Config{}.withDefaults(), nodes: []*node{stuckNode(t, begun, sessions)}}
+		ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+		defer cancel()
+		if _, err := c.Get(ctx, "db/password"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("the call ended with %v", err)
+		}
+		if n := len(begun); n != 1 {
+			t.Errorf("%d tries", n)
+		}
 	}
 }
