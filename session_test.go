@@ -61,7 +61,10 @@ func (s *sessionOf) ask(method string, req, resp proto.Message) (reason string) 
 // it: the answer has the same reason, and the audit as many rows.
 func TestSessionRefusesAlike(t *testing.T) {
 	l := newLimited(t)
-	for _, as := range []string{"/agent/acme/bot/main", "/hexr/provisioner/acme/ci", "/hexr/auditor/eve", "/hexr/operator/ann", "/hexr/node/n9"} {
+	if err := l.operator.Block(t.Context(), "agent/acme/blocked"); err != nil {
+		t.Fatal(err)
+	}
+	for _, as := range []string{"/agent/acme/bot/main", "/agent/acme/blocked/main", "/hexr/provisioner/acme/ci", "/hexr/auditor/eve", "/hexr/operator/ann", "/hexr/node/n9"} {
 		conn := l.dialGRPC(as)
 		s := newSession(t, conn)
 		for _, m := range unaryMethods() {

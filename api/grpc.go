@@ -151,7 +151,7 @@ func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name str
 		return err
 	}
 	defer c.pass.release()
-	if name != hexrv1.Session_Carry_FullMethodName {
+	if !c.method.carries() {
 		if err := c.pass.open(s.backend.Store().Settings()); err != nil {
 			return err
 		}

@@ -22,6 +22,9 @@ type method struct {
 	handle *handler
 }
 
+// carries: it is no call of its own, but brings others.
+func (m *method) carries() bool { return m.name == hexrv1.Session_Carry_FullMethodName }
+
 type handler struct {
 	request func() proto.Message // a new one
 	run     func(*Server, context.Context, proto.Message) (proto.Message, error)

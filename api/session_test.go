@@ -39,7 +39,6 @@ func newCarrying(t *testing.T) *carrying {
 	if err != nil {
 		t.Fatal(err)
 	}
-	c.s.methods[hexrv1.Session_Carry_FullMethodName].audited = audit.OpGet // no store is asked
 	c.s.methods[hexrv1.Vault_Get_FullMethodName] = &method{hexrv1.Vault_Get_FullMethodName, nodes, audit.OpGet, unary(c.get)}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
