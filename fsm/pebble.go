@@ -9,6 +9,7 @@ import (
 	"syscall"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/bloom"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/internal/quiet"
@@ -19,6 +20,13 @@ const (
 	rowFormat    = 1
 	memTableSize = 16 << 20
 	blockCache   = 64 << 20
+
+	// What is written is mostly read soon, from memory, or never: so level 0 may hold
+	// more and larger tables before they are merged, and filters, of bits a key, spare
+	// reads of those that lack a key.
+	level0Tables    = 8
+	level0TableSize = 8 << 20
+	filterBits      = 10
 )
 
 // openPebble opens a database directory; without anyone to hear of errors,
@@ -28,7 +36,8 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 	readOnly := failed == nil
 	cache := pebble.NewCache(blockCache)
 	defer cache.Unref()
-	db, err := pebble.Open(dir, &pebble.Options{
+	options := &pebble.Options{
+		L0CompactionThreshold: level0Tables, TargetFileSizes: [7]int64{level0TableSize}, // of the others: multiples
 		DisableWAL: true, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableSize, Cache: cache,
 		Logger: quiet.Library{
 			Log: log, Message: "the store's database reports a failure: look at the disk",
@@ -42,7 +51,11 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 				}
 			},
 		},
-	})
+	}
+	for i := range options.Levels {
+		options.Levels[i].FilterPolicy = bloom.FilterPolicy(filterBits)
+	}
+	db, err := pebble.Open(dir, options)
 	if err == nil {
 		return db, nil
 	}
