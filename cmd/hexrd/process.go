@@ -28,7 +28,7 @@ func protectProcess() error {
 
 const (
 	garbagePercent = 400
-	memoryLimit    = 400 << 20
+	memoryLimit    = 340 << 20
 )
 
 // collectLater lets garbage pile up to some times of what is in use, which is
