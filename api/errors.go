@@ -37,7 +37,7 @@ var (
 	errRate          = fail(codes.ResourceExhausted, "RATE_LIMITED", "too many requests of this identity: wait, then try again")
 	errFlight        = fail(codes.ResourceExhausted, "TOO_MANY_IN_FLIGHT", "too many requests of this identity are under way: wait for some")
 	errStreams       = fail(codes.ResourceExhausted, "TOO_MANY_STREAMS", "this identity has too many streams open: close some")
-	errCarried       = fail(codes.ResourceExhausted, "CALL_TOO_LARGE", "the request is too large for a session: send it as a call of its own")
+	errCarried       = invalid("a session carries requests of up to 32 KiB: send this one as a call of its own")
 	errReused        = invalid("id: a call of this id is under way on the session")
 	errSession       = fail(codes.ResourceExhausted, "TOO_MANY_SESSIONS", "the connection has a session already: use that, or send calls of their own")
 	errPanic         = fail(codes.Internal, "INTERNAL", "the node failed to answer; its log has more")

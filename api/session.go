@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"sync"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
@@ -12,9 +13,12 @@ import (
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
 
-// carriedMax bounds the request of a carried call: what its caller's limits refuse
-// has been read by then.
-const carriedMax = 32 << 10
+// Bounds of what a message of a session holds: its caller's limits come after it was
+// read. One that has more ends the session.
+const (
+	carriedMax   = 32 << 10 // bytes of a request
+	cancelledMax = 1 << 10  // ids
+)
 
 // session is a stream that carries calls. What is carried passes the limits here,
 // and then invoke, as what comes alone does at the tap and the interceptor.
@@ -48,10 +52,10 @@ func (s *Server) carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answe
 	ctx, cancel := context.WithCancel(stream.Context())
 	defer cancel()
 	c, conn := callOf(ctx), connectionOf(ctx)
-	if err := c.pass.carries(conn); err != nil {
+	if err := c.pass.attach(conn); err != nil {
 		return err
 	}
-	defer c.pass.carried(conn)
+	defer c.pass.detach(conn)
 	se := &session{s: s, peer: c.peer, conn: conn, stream: stream, calls: map[uint64]context.CancelFunc{}}
 	read := make(chan error, 1)
 	go func() { read <- se.read(ctx) }() // until the stream ends, when this has returned
@@ -85,6 +89,8 @@ func (se *session) read(ctx context.Context) (err error) {
 			return ctx.Err()
 		case err != nil:
 			return invalid("what came on the session is no call, or larger than any may be")
+		case len(in.GetRequest()) > carriedMax || len(in.GetCancelled()) > cancelledMax:
+			return errCarried
 		}
 		se.cancel(in.GetCancelled())
 		if err := se.begin(ctx, in); err != nil {
@@ -93,41 +99,44 @@ func (se *session) read(ctx context.Context) (err error) {
 	}
 }
 
-// begin applies the limits to a call, and starts it. One without a request counts too: a flood of
-// those must not be free.
+// begin starts a call, or refuses it. An error ends the session.
 func (se *session) begin(ctx context.Context, in *hexrv1.Call) error {
-	s, name := se.s, in.GetMethod()
-	p, pause, err := s.limited(se.peer)
-	if err == nil && name == "" {
-		p.release()
+	c, pause, err := se.admit(ctx, in)
+	switch {
+	case err == nil && c.ctx != nil:
+		go se.run(c)
 		return nil
-	}
-	m := s.methods[name]
-	if err == nil && (m == nil || m.handle == nil) {
-		err = errMethod
-	}
-	if err == nil && len(in.GetRequest()) > carriedMax {
-		err = errCarried
-	}
-	if err == nil {
-		c := carried{pass: p, method: m, in: in}
-		if c.ctx, err = se.add(ctx, in.GetId()); err == nil {
-			go se.run(c)
-			return nil
-		}
-	}
-	p.release()
-	if errors.Is(err, errReused) {
+	case err == nil || errors.Is(err, errReused):
 		return err
 	}
-	s.metrics.answered(s.known(name), err, 0)
+	se.s.metrics.answered(se.s.known(in.GetMethod()), err, 0)
 	if pause > 0 {
 		wait(ctx, pause)
 	}
-	if name != "" {
+	if in.GetMethod() != "" {
 		se.send(refusal(in, err, nil))
 	}
 	return nil
+}
+
+// admit applies the limits to a call. One without a request counts too, since a flood
+// of those must not be free, but is nothing to run: it has no context.
+func (se *session) admit(ctx context.Context, in *hexrv1.Call) (c carried, pause time.Duration, err error) {
+	c = carried{method: se.s.methods[in.GetMethod()], in: in}
+	if c.pass, pause, err = se.s.limited(se.peer); err != nil {
+		return c, pause, err
+	}
+	switch {
+	case in.GetMethod() == "":
+	case c.method == nil || c.method.handle == nil:
+		err = errMethod
+	default:
+		c.ctx, err = se.add(ctx, in.GetId())
+	}
+	if c.ctx == nil {
+		c.pass.release()
+	}
+	return c, 0, err
 }
 
 // add makes a call one that is under way.
@@ -229,9 +238,9 @@ func (se *session) end() {
 	se.over = true
 }
 
-// carries makes the call a session: it is neither in flight nor one of the caller's
-// streams. Its connection has no other.
-func (p *pass) carries(c *connection) error {
+// attach makes the call its connection's session: it is neither in flight nor one of
+// the caller's streams.
+func (p *pass) attach(c *connection) error {
 	if p == nil || c == nil {
 		return errSession
 	}
@@ -246,8 +255,8 @@ func (p *pass) carries(c *connection) error {
 	return nil
 }
 
-// carried gives the connection's place for a session back.
-func (p *pass) carried(c *connection) {
+// detach lets the connection have another.
+func (p *pass) detach(c *connection) {
 	p.l.mu.Lock()
 	defer p.l.mu.Unlock()
 	c.session = false

@@ -178,7 +178,7 @@ func (f *flooded) p99(d time.Duration) time.Duration {
 // told are the floods that get an answer, and so hear that they are refused; the
 // others find their connections closed, or get none: each of theirs needs a
 // handshake, and those are paced.
-var told = []string{"reads", "denials", "big batches", "large puts", "bad tokens", "silent calls", "endless stream"}
+var told = []string{"reads", "denials", "big batches", "large puts", "carried calls", "bad tokens", "silent calls", "endless stream"}
 
 // TestFloods: one caller that floods a node in every way costs it a bounded amount,
 // is told so, and neither its neighbour's calls nor raft's heartbeats fail.
@@ -248,7 +248,7 @@ func (f *flooded) elections(kind string, before map[string]float64) (calm, flood
 func (f *flooded) rate(kind string) float64 {
 	const limit = 1000
 	switch kind {
-	case "reads", "denials", "large puts", "bad tokens":
+	case "reads", "denials", "large puts", "carried calls", "bad tokens":
 		return limit
 	case "big batches":
 		return limit / 100

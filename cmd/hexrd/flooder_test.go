@@ -24,6 +24,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/internal/dev"
@@ -51,6 +52,7 @@ var floods = map[string]func(*flooder, context.Context){
 	"denials":        (*flooder).denials,
 	"big batches":    (*flooder).batches,
 	"large puts":     (*flooder).puts,
+	"carried calls":  (*flooder).carried,
 	"bad tokens":     (*flooder).tokens,
 	"handshakes":     (*flooder).handshakes,
 	"connections":    (*flooder).connections,
@@ -139,17 +141,26 @@ func (f *flooder) count(err error) {
 	}
 }
 
-// calls runs a gRPC call in 128 goroutines over 8 connections.
-func (f *flooder) calls(ctx context.Context, do func(context.Context, *grpc.ClientConn) error) {
-	var conns []*grpc.ClientConn
-	for range 8 {
+// connect opens connections, and returns what closes them.
+func (f *flooder) connect(n int) (conns []*grpc.ClientConn, end func()) {
+	for range n {
 		c, err := grpc.NewClient("passthrough:///"+f.addr, grpc.WithTransportCredentials(credentials.NewTLS(f.tls.Clone())))
 		if err != nil {
 			panic(err)
 		}
-		defer func() { _ = c.Close() }()
 		conns = append(conns, c)
 	}
+	return conns, func() {
+		for _, c := range conns {
+			_ = c.Close()
+		}
+	}
+}
+
+// calls runs a gRPC call in 128 goroutines over 8 connections.
+func (f *flooder) calls(ctx context.Context, do func(context.Context, *grpc.ClientConn) error) {
+	conns, end := f.connect(8)
+	defer end()
 	f.many(ctx, 128, func(i int) {
 		call, cancel := context.WithTimeout(ctx, 10*time.Second)
 		defer cancel()
@@ -187,6 +198,44 @@ func (f *flooder) puts(ctx context.Context) {
 	f.calls(ctx, func(ctx context.Context, c *grpc.ClientConn) error {
 		_, err := hexrv1.NewVaultClient(c).Put(ctx, &hexrv1.PutRequest{Path: "k", Value: value, Metadata: labels})
 		return err
+	})
+}
+
+// carried sends puts on the sessions of 8 connections, as fast as they take them,
+// and cancels that cancel nothing.
+func (f *flooder) carried(ctx context.Context) {
+	conns, end := f.connect(8)
+	defer end()
+	put, err := proto.Marshal(&hexrv1.PutRequest{Path: "k", Value: make([]byte, 30<<10)})
+	if err != nil {
+		panic(err)
+	}
+	f.many(ctx, len(conns), func(i int) {
+		stream, err := hexrv1.NewSessionClient(conns[i]).Carry(ctx)
+		if err != nil {
+			f.count(err)
+			return
+		}
+		var sending sync.WaitGroup
+		defer sending.Wait()
+		sending.Go(func() {
+			for id := uint64(1); stream.Send(&hexrv1.Call{Id: id, Method: hexrv1.Vault_Put_FullMethodName, Request: put}) == nil; id++ {
+				f.Sent.Add(1)
+				if stream.Send(&hexrv1.Call{Cancelled: []uint64{id + 1}}) != nil {
+					return
+				}
+			}
+		})
+		for {
+			a, err := stream.Recv()
+			if err != nil {
+				f.count(err)
+				return
+			}
+			if a.GetError().GetReason() == "RATE_LIMITED" {
+				f.Refused.Add(1)
+			}
+		}
 	})
 }
 
@@ -306,13 +355,10 @@ func (f *flooder) streams(ctx context.Context) {
 }
 
 func (f *flooder) open(ctx context.Context, n int, method string, first any) {
-	conn, err := grpc.NewClient("passthrough:///"+f.addr, grpc.WithTransportCredentials(credentials.NewTLS(f.tls.Clone())))
-	if err != nil {
-		panic(err)
-	}
-	defer func() { _ = conn.Close() }()
+	conns, end := f.connect(1)
+	defer end()
 	f.many(ctx, n, func(int) {
-		stream, err := conn.NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
+		stream, err := conns[0].NewStream(ctx, &grpc.StreamDesc{ServerStreams: true, ClientStreams: true}, method)
 		if err == nil && first != nil {
 			err = stream.SendMsg(first)
 		}

@@ -26,9 +26,9 @@ type Call struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`                      // of the client's choice; none that is under way on this stream
 	Method        string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`               // e.g. /hexr.v1.Vault/Get; empty: no request
-	Request       []byte                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`             // the method's message, up to 32 KiB; larger ones are sent as calls of their own
+	Request       []byte                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`             // the method's message, up to 32 KiB; a larger one ends the session
 	Traceparent   string                 `protobuf:"bytes,4,opt,name=traceparent,proto3" json:"traceparent,omitempty"`     // of W3C Trace Context; empty: none
-	Cancelled     []uint64               `protobuf:"varint,5,rep,packed,name=cancelled,proto3" json:"cancelled,omitempty"` // calls under way whose answers are not waited for; others are ignored
+	Cancelled     []uint64               `protobuf:"varint,5,rep,packed,name=cancelled,proto3" json:"cancelled,omitempty"` // calls under way whose answers are not waited for; up to 1,024, others are ignored
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
