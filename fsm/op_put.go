@@ -60,7 +60,7 @@ func (x *access) checkPut(op *fsmpb.Put, r *record) *fsmpb.Result {
 // shadowed: an agent that writes to its agent's scope would not read what it
 // wrote, since its own process's record comes first.
 func (x *access) shadowed(r *record) bool {
-	if x.caller.Class != ClassAgent || r.in.Scope.Kind() != ScopeAgent {
+	if x.caller.Class != ClassAgent || r.in.Kind() != ScopeAgent {
 		return false
 	}
 	return x.t.look(x.reads[0], r.path).present()
