@@ -38,19 +38,23 @@ type surface struct {
 	grpc    []*grpc.ClientConn
 }
 
-func newSurface(f *testing.F) *surface {
-	f.Helper()
-	s := &surface{world: newWorld(f).start()}
-	for _, file := range []protoreflect.FileDescriptor{
-		hexrv1.File_api_hexr_v1_vault_proto, hexrv1.File_api_hexr_v1_audit_proto, hexrv1.File_api_hexr_v1_cluster_proto,
-		healthpb.File_grpc_health_v1_health_proto, clusterpb.File_cluster_clusterpb_peer_proto,
-	} {
+func methodsOf(files ...protoreflect.FileDescriptor) (methods []protoreflect.MethodDescriptor) {
+	for _, file := range files {
 		for i := range file.Services().Len() {
 			for j := range file.Services().Get(i).Methods().Len() {
-				s.methods = append(s.methods, file.Services().Get(i).Methods().Get(j))
+				methods = append(methods, file.Services().Get(i).Methods().Get(j))
 			}
 		}
 	}
+	return methods
+}
+
+func newSurface(f *testing.F) *surface {
+	f.Helper()
+	s := &surface{world: newWorld(f).start(), methods: methodsOf(
+		hexrv1.File_api_hexr_v1_vault_proto, hexrv1.File_api_hexr_v1_audit_proto, hexrv1.File_api_hexr_v1_cluster_proto,
+		healthpb.File_grpc_health_v1_health_proto, clusterpb.File_cluster_clusterpb_peer_proto,
+	)}
 	for _, caller := range callers {
 		cfg := &tls.Config{RootCAs: s.ca.Pool(), MinVersion: tls.VersionTLS13}
 		if caller != "" {

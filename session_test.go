@@ -68,7 +68,7 @@ func TestSessionRefusesAlike(t *testing.T) {
 		conn := l.dialGRPC(as)
 		s := newSession(t, conn)
 		for _, m := range unaryMethods() {
-			name := "/" + string(m.Parent().FullName()) + "/" + string(m.Name())
+			name := fullName(m)
 			req := dynamicpb.NewMessage(m.Input())
 			before := l.rows()
 			alone := reasonOf(conn.Invoke(t.Context(), name, req, dynamicpb.NewMessage(m.Output())))
@@ -83,15 +83,9 @@ func TestSessionRefusesAlike(t *testing.T) {
 }
 
 func unaryMethods() (methods []protoreflect.MethodDescriptor) {
-	for _, file := range []protoreflect.FileDescriptor{
-		hexrv1.File_api_hexr_v1_vault_proto, hexrv1.File_api_hexr_v1_audit_proto, hexrv1.File_api_hexr_v1_cluster_proto,
-	} {
-		for i := range file.Services().Len() {
-			for j := range file.Services().Get(i).Methods().Len() {
-				if m := file.Services().Get(i).Methods().Get(j); !m.IsStreamingServer() {
-					methods = append(methods, m)
-				}
-			}
+	for _, m := range methodsOf(hexrv1.File_api_hexr_v1_vault_proto, hexrv1.File_api_hexr_v1_audit_proto, hexrv1.File_api_hexr_v1_cluster_proto) {
+		if !m.IsStreamingServer() {
+			methods = append(methods, m)
 		}
 	}
 	return methods
@@ -118,22 +112,21 @@ func reasonOf(err error) string {
 }
 
 // TestSessionLimits: calls on a session have the limits of those alone; the session
-// itself is no stream of its caller's, but its connection has no other.
+// itself is no stream of its caller's.
 func TestSessionLimits(t *testing.T) {
 	const agent = "/agent/acme/bot/main"
 	l := newLimited(t)
 	l.set("streams_max", "1")
-	var sessions []*sessionOf
+	var s *sessionOf
 	for range 3 {
-		s := newSession(t, l.dialGRPC(agent))
+		s = newSession(t, l.dialGRPC(agent))
 		if reason := s.ask(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}, &hexrv1.GetResponse{}); reason != "NOT_FOUND" {
 			t.Fatalf("a get is answered %q", reason)
 		}
-		sessions = append(sessions, s)
 	}
 	l.set("rate_per_second", "1", "rate_burst", "1")
 	for n := 0; ; n++ {
-		reason := sessions[0].ask(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}, &hexrv1.GetResponse{})
+		reason := s.ask(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}, &hexrv1.GetResponse{})
 		if reason == "RATE_LIMITED" {
 			break
 		}

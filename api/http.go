@@ -2,7 +2,6 @@ package api
 
 import (
 	"bytes"
-	"context"
 	_ "embed"
 	"encoding/json"
 	"errors"
@@ -13,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 	"google.golang.org/grpc/codes"
-	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/fsm"
@@ -60,7 +58,7 @@ func (s *Server) serveHTTP(w http.ResponseWriter, r *http.Request) {
 		s.writeFailure(w, err, nil)
 		return
 	}
-	p, pause, err := s.limits.begin(peer.ID, s.limitsOf(peer))
+	p, pause, err := s.limited(peer)
 	if err != nil {
 		s.metrics.answered("http", err, 0)
 		if pause > 0 {
@@ -103,10 +101,7 @@ func (s *Server) serveMethod(w http.ResponseWriter, r *http.Request, peer Peer, 
 		s.serveStream(w, r, peer, rt, md, req)
 		return
 	}
-	handle := s.methods[rt.method].handle
-	resp, c, err := s.invoke(r.Context(), peer, true, rt.method, md, req, func(ctx context.Context, req proto.Message) (proto.Message, error) {
-		return handle.run(s, ctx, req)
-	})
+	resp, c, err := s.invokeMethod(r.Context(), peer, s.methods[rt.method], md, req)
 	if err != nil {
 		s.writeFailure(w, err, c)
 		return

@@ -60,6 +60,13 @@ func (s *Server) invoke(ctx context.Context, peer Peer, known bool, name string,
 	return resp, c, err
 }
 
+// invokeMethod is invoke of a unary method of the table.
+func (s *Server) invokeMethod(ctx context.Context, peer Peer, m *method, md metadata, req proto.Message) (proto.Message, *call, error) {
+	return s.invoke(ctx, peer, true, m.name, md, req, func(ctx context.Context, req proto.Message) (proto.Message, error) {
+		return m.handle.run(s, ctx, req)
+	})
+}
+
 // panicked logs what recover returned, without its value: it may be anything. It
 // is called in the deferred function itself.
 func (s *Server) panicked(method string, value any) {

@@ -199,10 +199,7 @@ func (se *session) answer(c carried) (answer *hexrv1.Answer) {
 		return refusal(c.in, invalid("request: it is no message of the method's"), nil)
 	}
 	md := metadata{requestID: requestIDIn(req), traceParent: c.in.GetTraceparent(), pass: c.pass}
-	handle := func(ctx context.Context, req proto.Message) (proto.Message, error) {
-		return m.handle.run(se.s, ctx, req)
-	}
-	resp, admitted, err := se.s.invoke(c.ctx, se.peer, true, m.name, md, req, handle)
+	resp, admitted, err := se.s.invokeMethod(c.ctx, se.peer, m, md, req)
 	if err != nil {
 		return refusal(c.in, err, admitted)
 	}

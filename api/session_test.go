@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"testing"
 	"time"
@@ -221,10 +220,9 @@ func TestSessionRefuses(t *testing.T) {
 		c.expect(id, call.want)
 	}
 	first := c.stream
-	if c.stream = c.open(); true { // the connection has one already
-		c.send(&hexrv1.Call{})
-		c.ends(codes.ResourceExhausted)
-	}
+	c.stream = c.open() // the connection has one already
+	c.send(&hexrv1.Call{})
+	c.ends(codes.ResourceExhausted)
 	c.stream = first
 	under := c.ask(1, "k")
 	c.send(askFor(t, 1, "k"))
@@ -275,7 +273,7 @@ func FuzzCarried(f *testing.F) {
 		se := &session{s: c, peer: peer}
 		a := se.answer(carried{t.Context(), nil, m, &hexrv1.Call{Id: 1, Method: name, Request: request, Traceparent: parent}})
 		if a.GetId() != 1 || a.GetResult() == nil {
-			t.Fatal(fmt.Sprint("no answer: ", a))
+			t.Fatal("no answer: ", a)
 		}
 	})
 }

@@ -69,7 +69,7 @@ func (p *pass) arrived() {
 	}
 }
 
-// limited applies the limits to a gRPC call: limiter.begin.
+// limited applies the limits to a call: limiter.begin.
 func (s *Server) limited(peer Peer) (*pass, time.Duration, error) {
 	limits := s.limitsOf(peer)
 	p, pause, err := s.limits.begin(peer.ID, limits)

@@ -8,6 +8,8 @@ import (
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
+
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 )
 
 // What callers branch on, with errors.Is.
@@ -59,6 +61,11 @@ func (e *Error) Unwrap() error {
 		return context.Canceled
 	}
 	return nil
+}
+
+// fromData is a failure as batches and sessions have it.
+func fromData(e *hexrv1.Error) *Error {
+	return &Error{Code: codeOf(e.GetCode()), Reason: e.GetReason(), Message: e.GetMessage(), RequestID: e.GetRequestId()}
 }
 
 func fromStatus(err error) error {

@@ -91,7 +91,7 @@ func (n *node) carry(ctx context.Context, method string, req, reply proto.Messag
 		return err
 	}
 	if e := a.GetError(); e != nil {
-		return &Error{Code: codeOf(e.GetCode()), Reason: e.GetReason(), Message: e.GetMessage(), RequestID: e.GetRequestId()}
+		return fromData(e)
 	}
 	if err := proto.Unmarshal(a.GetResponse(), reply); err != nil {
 		return status.Error(codes.Internal, "the answer does not decode")

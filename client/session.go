@@ -21,7 +21,7 @@ const unansweredMost = 32 << 10
 
 // session carries calls over one stream.
 type session struct {
-	ready chan struct{} // closed: stream or err is there
+	ready chan struct{} // closed: stream is there
 	broke chan struct{} // closed: err is there
 
 	sending sync.Mutex

@@ -107,7 +107,7 @@ func (c *Client) BatchGet(ctx context.Context, paths []string, scope string) ([]
 	for _, r := range resp.GetResults() {
 		out := Result{Path: r.GetPath()}
 		if e := r.GetError(); e != nil {
-			out.Err = &Error{Code: codeOf(e.GetCode()), Reason: e.GetReason(), Message: e.GetMessage(), RequestID: e.GetRequestId()}
+			out.Err = fromData(e)
 		} else {
 			out.Secret = toSecret(r.GetSecret())
 		}

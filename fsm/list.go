@@ -157,7 +157,7 @@ func (l lister) secret(p position) (*fsmpb.Secret, error) {
 		return nil, err
 	}
 	key := RecordKey(l.s.codec.keys, scope, Path(p.path))
-	r := &record{key: key[:], in: place(scope), path: p.path, head: &fsmpb.Head{}}
+	r := &record{key: key[:], in: placed{scope, l.q.Scopes[p.scope]}, path: p.path, head: &fsmpb.Head{}}
 	if found, err := l.r.get(tableHead, r.key, r.head); err != nil || !found {
 		return nil, err
 	}
