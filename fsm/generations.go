@@ -4,12 +4,21 @@ package fsm
 // one; when that is full, it becomes the old one, and what was in there is
 // forgotten. Not safe for concurrent use.
 type generations[K comparable, V any] struct {
-	most       int // entries of a generation
+	most       int         // weight of a generation
+	weigh      func(V) int // positive; nil: each is 1
+	held       int         // weight of the young one
 	young, old map[K]V
 }
 
-func newGenerations[K comparable, V any](most int) *generations[K, V] {
-	return &generations[K, V]{most: most, young: map[K]V{}}
+func newGenerations[K comparable, V any](most int, weigh func(V) int) *generations[K, V] {
+	return &generations[K, V]{most: most, weigh: weigh, young: map[K]V{}}
+}
+
+func (g *generations[K, V]) weight(v V) int {
+	if g.weigh == nil {
+		return 1
+	}
+	return g.weigh(v)
 }
 
 func (g *generations[K, V]) get(key K) (V, bool) {
@@ -18,26 +27,36 @@ func (g *generations[K, V]) get(key K) (V, bool) {
 	}
 	v, ok := g.old[key]
 	if ok {
-		delete(g.old, key)
 		g.add(key, v)
 	}
 	return v, ok
 }
 
+// add forgets at once what is heavier than a generation.
 func (g *generations[K, V]) add(key K, v V) {
-	if len(g.young) >= g.most {
-		g.old, g.young = g.young, make(map[K]V, g.most)
+	g.remove(key)
+	w := g.weight(v)
+	if w > g.most {
+		return
+	}
+	if g.held+w > g.most {
+		g.old, g.young, g.held = g.young, make(map[K]V, len(g.young)), 0
 	}
 	g.young[key] = v
+	g.held += w
 }
 
 func (g *generations[K, V]) remove(key K) {
-	delete(g.young, key)
+	if v, ok := g.young[key]; ok {
+		g.held -= g.weight(v)
+		delete(g.young, key)
+	}
 	delete(g.old, key)
 }
 
 // clear forgets everything.
 func (g *generations[K, V]) clear() {
+	g.held = 0
 	clear(g.young)
 	clear(g.old)
 }

@@ -8,11 +8,12 @@ import (
 )
 
 // The cache answers as a map does, or not at all, and never holds more than two
-// generations.
+// generations, in whatever it weighs.
 func TestGenerations(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		const most = 4
-		g, model := newGenerations[string, int](most), map[string]int{}
+		weigh := rapid.SampledFrom([]func(int) int{nil, func(v int) int { return 1 + v%(most+1) }}).Draw(t, "weigh")
+		g, model := newGenerations[string](most, weigh), map[string]int{}
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
 			key := strconv.Itoa(rapid.IntRange(0, 12).Draw(t, "key"))
 			switch rapid.SampledFrom([]string{"add", "get", "remove", "clear"}).Draw(t, "op") {
@@ -30,16 +31,23 @@ func TestGenerations(t *testing.T) {
 			if want, known := model[key]; ok && (!known || v != want) {
 				t.Fatalf("%s is %d, not %d (%v)", key, v, want, known)
 			}
-			if len(g.young) > most || len(g.old) > most {
-				t.Fatalf("%d and %d are held", len(g.young), len(g.old))
+			if young, old := weightIn(g, g.young), weightIn(g, g.old); young != g.held || young > most || old > most {
+				t.Fatalf("%d (%d) and %d are held", young, g.held, old)
 			}
 		}
 	})
-	g := newGenerations[string, int](2)
+	g := newGenerations[string, int](2, nil)
 	for i := range 3 {
 		g.add(strconv.Itoa(i), i)
 	}
 	if v, ok := lookUp(g, []byte("0")); !ok || v != 0 {
 		t.Error("the generation before is forgotten")
 	}
+}
+
+func weightIn(g *generations[string, int], half map[string]int) (sum int) {
+	for _, v := range half {
+		sum += g.weight(v)
+	}
+	return sum
 }

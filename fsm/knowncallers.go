@@ -25,7 +25,7 @@ type placed struct {
 func place(s Scope) placed { return placed{s, s.String()} }
 
 func newKnownCallers() knownCallers {
-	return knownCallers{newGenerations[string, *knownCaller](cachedCallers)}
+	return knownCallers{newGenerations[string, *knownCaller](cachedCallers, nil)}
 }
 
 // parse is ParseCaller.

@@ -18,7 +18,7 @@ type opaqueCache struct {
 }
 
 func newOpaqueCache() *opaqueCache {
-	return &opaqueCache{known: newGenerations[string, [32]byte](opaqueGeneration)}
+	return &opaqueCache{known: newGenerations[string, [32]byte](opaqueGeneration, nil)}
 }
 
 // get is keys.Opaque.

@@ -7,9 +7,8 @@ import (
 )
 
 const (
-	cachedRecords  = 16 << 10 // of a generation
-	cachedScopes   = 4 << 10
-	cachedVersions = 4 // a record with more is read anew: the cache stays below some dozens of MiB
+	cachedVersions = 64 << 10 // of a generation's records, each and its versions: it stays below some dozens of MiB
+	cachedScopes   = 4 << 10  // of a generation
 )
 
 // recordCache holds records as the next access finds them, so that a get neither
@@ -24,7 +23,7 @@ type recordCache struct {
 type recordID struct{ scope, path string }
 
 func newRecordCache() *recordCache {
-	return &recordCache{newGenerations[recordID, *record](cachedRecords), newGenerations[string, bool](cachedScopes)}
+	return &recordCache{newGenerations[recordID](cachedVersions, weightOf), newGenerations[string, bool](cachedScopes, nil)}
 }
 
 func (c *recordCache) look(t tx, in placed, path string) *record {
@@ -36,11 +35,11 @@ func (c *recordCache) look(t tx, in placed, path string) *record {
 		return r
 	}
 	r := readRecord(t, in, path)
-	if len(r.head.GetVersions()) <= cachedVersions {
-		c.records.add(id, r)
-	}
+	c.records.add(id, r)
 	return r
 }
+
+func weightOf(r *record) int { return 1 + len(r.head.GetVersions()) }
 
 // nothingIn: the scope has no directory.
 func (c *recordCache) nothingIn(t tx, in placed) bool {

@@ -29,7 +29,7 @@ type caches struct {
 }
 
 func newCaches() caches {
-	return caches{newGenerations[string, []byte](cachedRows), newRecordCache(), newOpaqueCache(), newRequestFilter()}
+	return caches{newGenerations[string, []byte](cachedRows, nil), newRecordCache(), newOpaqueCache(), newRequestFilter()}
 }
 
 // writer is the transaction of one entry: what it writes lies in memory until
