@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/asn1"
+	"errors"
 	"io"
 	"math/big"
 	"net/http"
@@ -19,13 +20,14 @@ import (
 	"google.golang.org/grpc/status"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
 var tlsAttacks = []row{
 	{"raft-port", "a raft stream with no certificate, an agent's, an operator's, another CA's, a node's that is no member, a member's for another cluster",
 		"a TLS alert, or the end of the connection before a byte of raft", (*attack).raftPort},
-	{"alpn", "`hexr-raft` offered beside `h2` and `http/1.1` with an agent's certificate; `h2` without one; both; an unknown protocol",
-		"raft is refused; gRPC answers Unauthenticated; HTTP/1.1; an alert", (*attack).alpn},
+	{"alpn", "`hexr-raft` offered beside `h2` and `http/1.1` with an agent's certificate; `h2` or `hexr-session` without one; both of `h2` and `http/1.1`; an unknown protocol",
+		"raft is refused; Unauthenticated, in a session its last word; HTTP/1.1; an alert", (*attack).alpn},
 	{"tls-version", "TLS 1.2, for each protocol", "an alert", (*attack).tlsVersion},
 	{"tls-resumption", "a session of before is offered again", "no ticket is ever given: each connection is verified in full", (*attack).resumption},
 	{"stolen-certificate", "another's certificate, without its key", "an alert", (*attack).stolenCertificate},
@@ -70,7 +72,17 @@ func (a *attack) alpn() {
 	if status.Code(err) != codes.Unauthenticated {
 		a.t.Errorf("gRPC without a certificate: %v", err)
 	}
-	for offer, want := range map[string]string{"h2,http/1.1": "http/1.1", "http/1.1": "http/1.1", "h2": "h2"} {
+	if conn, err := a.dial(a.config(nil, "hexr-session")); err != nil {
+		a.t.Error(err)
+	} else {
+		var last hexrv1.Answer
+		calls := frames.New(conn, 1<<20, time.Minute)
+		err := calls.Read(&last)
+		if err != nil || last.GetError().GetReason() != "NO_IDENTITY" || !errors.Is(calls.Read(&last), io.EOF) {
+			a.t.Errorf("a session without a certificate: %v, %v", &last, err)
+		}
+	}
+	for offer, want := range map[string]string{"h2,http/1.1": "http/1.1", "http/1.1": "http/1.1", "h2": "h2", "hexr-session,h2": "hexr-session"} {
 		conn, err := a.dial(a.config(a.as(victim), strings.Split(offer, ",")...))
 		if err != nil || conn.ConnectionState().NegotiatedProtocol != want {
 			a.t.Errorf("%s: %v", offer, err)
@@ -82,7 +94,7 @@ func (a *attack) alpn() {
 }
 
 func (a *attack) tlsVersion() {
-	for _, alpn := range []string{"hexr-raft", "h2", "http/1.1"} {
+	for _, alpn := range []string{"hexr-raft", "hexr-session", "h2", "http/1.1"} {
 		cfg := a.config(a.as("/hexr/node/n1"), alpn)
 		cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS10, tls.VersionTLS12
 		if _, err := a.dial(cfg); err == nil {
@@ -92,7 +104,7 @@ func (a *attack) tlsVersion() {
 }
 
 func (a *attack) resumption() {
-	for _, alpn := range []string{"h2", "http/1.1"} {
+	for _, alpn := range []string{"hexr-session", "h2", "http/1.1"} {
 		cfg := a.config(a.as(victim), alpn)
 		cfg.ClientSessionCache = tls.NewLRUClientSessionCache(8)
 		for range 3 {
@@ -103,11 +115,11 @@ func (a *attack) resumption() {
 			if conn.ConnectionState().DidResume {
 				a.t.Errorf("%s: a session is resumed", alpn)
 			}
-			if alpn == "http/1.1" { // a ticket would come before the answer
-				_, _ = io.WriteString(conn, "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
-			} else {
-				_, _ = io.WriteString(conn, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-			}
+			_, _ = io.WriteString(conn, map[string]string{ // a ticket would come before the answer
+				"hexr-session": "\x02\xff\xff",
+				"h2":           "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+				"http/1.1":     "GET /v1/whoami HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n",
+			}[alpn])
 			_, _ = conn.Read(make([]byte, 1))
 			if _, ok := cfg.ClientSessionCache.Get("127.0.0.1"); ok {
 				a.t.Errorf("%s: a ticket was given", alpn)

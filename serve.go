@@ -40,7 +40,7 @@ func (s *Server) listen(ctx context.Context) (err error) {
 // serve answers gRPC and HTTP on the listener, and the admin socket.
 func (s *Server) serve() (err error) {
 	s.api, err = api.New(api.Config{
-		Backend: backend{s}, TrustDomain: s.td.Name(), PeerFromContext: peerFromContext, Tokens: s.tokens,
+		Backend: backend{s}, TrustDomain: s.td.Name(), PeerFromContext: peerFromContext, PeerFromConn: peerFromConn, Tokens: s.tokens,
 		Logger: s.log, Registry: s.registry,
 	})
 	if err != nil {
@@ -56,6 +56,8 @@ func (s *Server) serve() (err error) {
 	}
 	s.own(func(context.Context) { s.ended(s.grpc.Serve(s.listener.GRPC())) })
 	s.own(func(context.Context) { s.ended(s.nodes.Serve(s.listener.Nodes())) })
+	s.sessions = s.newSessions()
+	s.own(func(context.Context) { s.ended(s.sessions.serve(s.api)) })
 	s.own(func(context.Context) { s.ended(s.http.Serve(s.listener.HTTP())) })
 	if s.cfg.AdminSocket != "" {
 		if s.admin, err = openAdmin(s.cfg.AdminSocket, s); err != nil {
@@ -106,6 +108,9 @@ func (s *Server) stopServing(ctx context.Context) {
 			stopping.Go(func() { stopGRPC(ctx, g) })
 		}
 	}
+	if s.sessions != nil {
+		stopping.Go(func() { s.sessions.stop(ctx) })
+	}
 	stopping.Wait()
 }
 
@@ -120,11 +125,22 @@ func peerFromContext(ctx context.Context) (api.Peer, bool) {
 	if !ok {
 		return api.Peer{}, false
 	}
-	peer := api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}
 	if conn, ok := cluster.ConnFromContext(ctx); ok {
-		peer.Close, peer.Written = func() { _ = conn.Close() }, conn.Written
+		return peerFromConn(conn)
 	}
-	return peer, p.ID != ""
+	return api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}, p.ID != ""
+}
+
+// peerFromConn is who called in a session.
+func peerFromConn(c net.Conn) (api.Peer, bool) {
+	conn, ok := c.(*cluster.Conn)
+	if !ok {
+		return api.Peer{}, false
+	}
+	p := conn.Peer()
+	return api.Peer{
+		ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr, Close: func() { _ = conn.Close() }, Written: conn.Written,
+	}, p.ID != ""
 }
 
 // withPeer gives the requests of an HTTP connection its verified peer.

@@ -48,6 +48,7 @@ type Server struct {
 	api       *api.Server
 	registry  *prometheus.Registry
 	grpc      *grpc.Server
+	sessions  *sessions
 	nodes     *grpc.Server // for other nodes: no caller's flood reaches it
 	http      *http.Server
 	admin     *admin

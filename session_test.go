@@ -1,11 +1,11 @@
 package hexrd_test
 
 import (
+	"crypto/tls"
 	"testing"
+	"time"
 
 	"google.golang.org/genproto/googleapis/rpc/errdetails"
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/connectivity"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
@@ -13,22 +13,27 @@ import (
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/client"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
-// sessionOf is a session of an identity, over a connection of its own.
+// sessionOf is a session of an identity.
 type sessionOf struct {
-	t      *testing.T
-	stream grpc.BidiStreamingClient[hexrv1.Call, hexrv1.Answer]
-	last   uint64
+	t     testing.TB
+	calls *frames.Conn
+	last  uint64
 }
 
-func newSession(t *testing.T, conn *grpc.ClientConn) *sessionOf {
-	t.Helper()
-	stream, err := hexrv1.NewSessionClient(conn).Carry(t.Context())
+func (l *limited) session(path string) *sessionOf {
+	l.t.Helper()
+	d := tls.Dialer{Config: &tls.Config{
+		RootCAs: l.ca.Pool(), MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate(l.mint(path))}, NextProtos: []string{"hexr-session"},
+	}}
+	conn, err := d.DialContext(l.t.Context(), "tcp", l.server.Addr())
 	if err != nil {
-		t.Fatal(err)
+		l.t.Fatal(err)
 	}
-	return &sessionOf{t: t, stream: stream}
+	l.t.Cleanup(func() { _ = conn.Close() })
+	return &sessionOf{t: l.t, calls: frames.New(conn, 2<<20, time.Minute)}
 }
 
 func (s *sessionOf) send(method string, req proto.Message) error {
@@ -38,7 +43,7 @@ func (s *sessionOf) send(method string, req proto.Message) error {
 		s.t.Fatal(err)
 	}
 	s.last++
-	return s.stream.Send(&hexrv1.Call{Id: s.last, Method: method, Request: data})
+	return s.calls.Write(&hexrv1.Call{Id: s.last, Method: method, Request: data})
 }
 
 // ask is a call and its answer: the failure's reason, if it failed.
@@ -47,8 +52,8 @@ func (s *sessionOf) ask(method string, req, resp proto.Message) (reason string) 
 	if err := s.send(method, req); err != nil {
 		s.t.Fatal(err)
 	}
-	a, err := s.stream.Recv()
-	if err != nil {
+	a := &hexrv1.Answer{}
+	if err := s.calls.Read(a); err != nil {
 		s.t.Fatal(err)
 	}
 	if err := proto.Unmarshal(a.GetResponse(), resp); err != nil || a.GetId() != s.last {
@@ -66,7 +71,7 @@ func TestSessionRefusesAlike(t *testing.T) {
 	}
 	for _, as := range []string{"/agent/acme/bot/main", "/agent/acme/blocked/main", "/hexr/provisioner/acme/ci", "/hexr/auditor/eve", "/hexr/operator/ann", "/hexr/node/n9"} {
 		conn := l.dialGRPC(as)
-		s := newSession(t, conn)
+		s := l.session(as)
 		for _, m := range unaryMethods() {
 			name := fullName(m)
 			req := dynamicpb.NewMessage(m.Input())
@@ -119,7 +124,7 @@ func TestSessionLimits(t *testing.T) {
 	l.set("streams_max", "1")
 	var s *sessionOf
 	for range 3 {
-		s = newSession(t, l.dialGRPC(agent))
+		s = l.session(agent)
 		if reason := s.ask(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}, &hexrv1.GetResponse{}); reason != "NOT_FOUND" {
 			t.Fatalf("a get is answered %q", reason)
 		}
@@ -145,20 +150,18 @@ func TestSessionUnread(t *testing.T) {
 	if _, err := l.client(greedy).Put(t.Context(), "k", make([]byte, 1<<20), client.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
-	reads := newSession(t, l.dialGRPC(greedy))
-	unread := l.dialGRPC(greedy)
-	s := newSession(t, unread)
+	reads, unread := l.session(greedy), l.session(greedy)
 	for range answers {
 		if reason := reads.ask(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}, &hexrv1.GetResponse{}); reason != "" {
 			t.Fatalf("a get that is read is answered %q", reason)
 		}
 	}
 	for range answers {
-		if s.send(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}) != nil {
+		if unread.send(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}) != nil {
 			break // the connection has ended already
 		}
 	}
-	until(t, "the connection that is not read to end", func() bool { return unread.GetState() != connectivity.Ready })
+	until(t, "the connection that is not read to end", func() bool { return unread.calls.Write(&hexrv1.Call{}) != nil })
 	if reason := reads.ask(hexrv1.Vault_Get_FullMethodName, &hexrv1.GetRequest{Path: "k"}, &hexrv1.GetResponse{}); reason != "" {
 		t.Fatalf("a get that is read is answered %q", reason)
 	}

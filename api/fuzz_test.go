@@ -1,7 +1,6 @@
 package api
 
 import (
-	"context"
 	"net/http"
 	"net/url"
 	"strings"
@@ -65,10 +64,7 @@ func FuzzRoute(f *testing.F) {
 // FuzzRequest decodes requests of all routes, and checks them against the rules
 // in the proto: what is decoded is a message, what is not is a 4xx.
 func FuzzRequest(f *testing.F) {
-	s, err := New(Config{Backend: bug{}, TrustDomain: "hexr.cloud", PeerFromContext: func(context.Context) (Peer, bool) { return Peer{}, false }})
-	if err != nil {
-		f.Fatal(err)
-	}
+	s := newServer(f, Peer{})
 	for _, seed := range []struct{ method, target, body string }{
 		{"GET", "/v1/secrets?prefix=a&scope=x&page_size=3&page_token=AA&include_deleted=true", ""},
 		{"PUT", "/v1/secrets/a%2Fb", `{"data":"//79","scope":"x","metadata":{"a":"b"},"expected_version":18446744073709551615}`},

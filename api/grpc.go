@@ -59,12 +59,11 @@ func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
 	}
 }
 
-// RegisterGRPC serves Vault, Audit, Cluster, Session and grpc.health.v1.
+// RegisterGRPC serves Vault, Audit, Cluster and grpc.health.v1.
 func (s *Server) RegisterGRPC(r grpc.ServiceRegistrar) {
 	hexrv1.RegisterVaultServer(r, vaultService{s: s})
 	hexrv1.RegisterAuditServer(r, auditService{s: s})
 	hexrv1.RegisterClusterServer(r, clusterService{s: s})
-	hexrv1.RegisterSessionServer(r, sessionService{s: s})
 	healthpb.RegisterHealthServer(r, healthService{health.NewServer(), s})
 }
 
@@ -151,10 +150,8 @@ func (s *Server) openStream(ctx context.Context, peer Peer, known bool, name str
 		return err
 	}
 	defer c.pass.release()
-	if !c.method.carries() {
-		if err := c.pass.open(s.backend.Store().Settings()); err != nil {
-			return err
-		}
+	if err := c.pass.open(s.backend.Store().Settings()); err != nil {
+		return err
 	}
 	return run(context.WithValue(ctx, callKey{}, c))
 }
@@ -181,7 +178,7 @@ type healthService struct {
 }
 
 func (h healthService) Check(_ context.Context, req *healthpb.HealthCheckRequest) (*healthpb.HealthCheckResponse, error) {
-	services := []string{"", hexrv1.Vault_ServiceDesc.ServiceName, hexrv1.Audit_ServiceDesc.ServiceName, hexrv1.Cluster_ServiceDesc.ServiceName, hexrv1.Session_ServiceDesc.ServiceName}
+	services := []string{"", hexrv1.Vault_ServiceDesc.ServiceName, hexrv1.Audit_ServiceDesc.ServiceName, hexrv1.Cluster_ServiceDesc.ServiceName}
 	if !slices.Contains(services, req.GetService()) {
 		return nil, errMethod
 	}

@@ -99,7 +99,7 @@ func (s *Server) admit(peer Peer, known bool, name string, md metadata) (*call, 
 	if !peer.NotAfter.After(time.Now()) {
 		return c, errExpired
 	}
-	if m.audited == 0 && !m.carries() { // of all others the log decides, and has a row
+	if m.audited == 0 { // of all others the log decides, and has a row
 		return c, s.stillAdmitted(c)
 	}
 	return c, nil

@@ -22,9 +22,6 @@ type method struct {
 	handle *handler
 }
 
-// carries: it is no call of its own, but brings others.
-func (m *method) carries() bool { return m.name == hexrv1.Session_Carry_FullMethodName }
-
 type handler struct {
 	request func() proto.Message // a new one
 	run     func(*Server, context.Context, proto.Message) (proto.Message, error)
@@ -71,8 +68,6 @@ func methodTable() map[string]*method {
 		{hexrv1.Vault_RotateAbort_FullMethodName, writers, audit.OpRotateAbort, unary((*Server).rotateAbort)},
 		{hexrv1.Vault_SetRotation_FullMethodName, writers, audit.OpRotateSchedule, unary((*Server).setRotation)},
 		{hexrv1.Vault_WhoAmI_FullMethodName, everyone, 0, unary((*Server).whoAmI)},
-
-		{hexrv1.Session_Carry_FullMethodName, everyone, 0, nil}, // what it carries has its own line
 
 		{hexrv1.Audit_Query_FullMethodName, readers, audit.OpAuditQuery, unary((*Server).auditQuery)},
 		{hexrv1.Audit_Tail_FullMethodName, readers, audit.OpAuditTail, nil},

@@ -37,13 +37,9 @@ func (bug) Healthy() (bool, string) { panic([]byte(canary)) }
 func TestPanics(t *testing.T) {
 	var log bytes.Buffer
 	peer := Peer{ID: "spiffe://hexr.cloud/agent/acme/" + canary + "/main", Kind: "x509", NotAfter: time.Now().Add(time.Hour)}
-	s, err := New(Config{
-		Backend: bug{}, TrustDomain: "hexr.cloud", PeerFromContext: func(context.Context) (Peer, bool) { return peer, true },
-		Logger: slog.New(slog.NewTextHandler(&log, nil)),
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := newServer(t, peer)
+	s.cfg.PeerFromContext = func(context.Context) (Peer, bool) { return peer, true } // of the moment
+	s.log = slog.New(slog.NewTextHandler(&log, nil))
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"sync"
 
 	"buf.build/go/protovalidate"
@@ -17,9 +18,11 @@ type Config struct {
 	TrustDomain string
 	// PeerFromContext is who made a gRPC call; false: nobody that verified.
 	PeerFromContext func(context.Context) (Peer, bool)
-	Tokens          Tokens               // nil: no JWT-SVIDs
-	Registry        *prometheus.Registry // nil: no metrics
-	Logger          *slog.Logger         // nil: no log
+	// PeerFromConn is who is at the other end of a session; false: as above.
+	PeerFromConn func(net.Conn) (Peer, bool)
+	Tokens       Tokens               // nil: no JWT-SVIDs
+	Registry     *prometheus.Registry // nil: no metrics
+	Logger       *slog.Logger         // nil: no log
 }
 
 // Server is the API of a node.
@@ -38,7 +41,7 @@ type Server struct {
 
 // New allocates.
 func New(c Config) (*Server, error) {
-	if c.Backend == nil || c.TrustDomain == "" || c.PeerFromContext == nil {
+	if c.Backend == nil || c.TrustDomain == "" || c.PeerFromContext == nil || c.PeerFromConn == nil {
 		return nil, errors.New("api: backend, trust domain and peer are required")
 	}
 	if c.Logger == nil {

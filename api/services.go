@@ -68,15 +68,6 @@ func (v vaultService) SetRotation(ctx context.Context, r *hexrv1.SetRotationRequ
 	return v.s.setRotation(ctx, r)
 }
 
-type sessionService struct {
-	hexrv1.UnimplementedSessionServer
-	s *Server
-}
-
-func (v sessionService) Carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
-	return v.s.carry(stream)
-}
-
 type auditService struct {
 	hexrv1.UnimplementedAuditServer
 	s *Server

@@ -3,38 +3,36 @@ package api
 import (
 	"context"
 	"errors"
-	"io"
+	"net"
 	"sync"
 	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
-// Bounds of what a message of a session holds: its caller's limits come after it was
-// read. One that has more ends the session.
 const (
-	carriedMax   = 32 << 10 // bytes of a request
-	cancelledMax = 1 << 10  // ids
+	// carriedMax bounds a message of a session: its caller's limits come after it was
+	// read.
+	carriedMax = 32 << 10
+	// takingTimeout is how long a client may take none of its answers.
+	takingTimeout = 30 * time.Second
 )
 
-// session is a stream that carries calls. What is carried passes the limits here,
+// session is a connection that carries calls. What is carried passes the limits here,
 // and then invoke, as what comes alone does at the tap and the interceptor.
 type session struct {
-	s      *Server
-	peer   Peer
-	conn   *connection
-	stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]
+	s     *Server
+	peer  Peer
+	conn  *connection
+	calls *frames.Conn
 
-	sending sync.Mutex // of the stream's Send
-	over    bool       // nothing is sent any more
-
-	mu      sync.Mutex
-	ended   bool                          // nothing is begun any more
-	calls   map[uint64]context.CancelFunc // under way
-	running sync.WaitGroup
+	mu       sync.Mutex
+	ended    bool                          // nothing is begun any more
+	underWay map[uint64]context.CancelFunc // by the call's id
+	running  sync.WaitGroup
 }
 
 // carried is a call that the limits admitted.
@@ -45,52 +43,76 @@ type carried struct {
 	in     *hexrv1.Call
 }
 
-// carry runs a session until its client ends it or the node stops: what is under way
-// then is answered first. Where what comes makes no sense, or nothing comes any
-// more, it is cancelled.
-func (s *Server) carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
-	ctx, cancel := context.WithCancel(stream.Context())
-	defer cancel()
-	c, conn := callOf(ctx), connectionOf(ctx)
-	if err := c.pass.attach(conn); err != nil {
-		return err
+// ServeSessions answers the calls of a listener's connections until it is closed and
+// the last session has ended. EndStreams ends them once what is under way is answered;
+// the end of ctx at once.
+func (s *Server) ServeSessions(ctx context.Context, l net.Listener) error {
+	var open sync.WaitGroup
+	defer open.Wait()
+	for {
+		conn, err := l.Accept()
+		if errors.Is(err, net.ErrClosed) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		open.Go(func() { s.carry(ctx, conn) })
 	}
-	defer c.pass.detach(conn)
-	se := &session{s: s, peer: c.peer, conn: conn, stream: stream, calls: map[uint64]context.CancelFunc{}}
+}
+
+// carry runs a session until its connection ends, which cancels what is under way, or
+// the node stops.
+func (s *Server) carry(ctx context.Context, conn net.Conn) {
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	peer, known := s.cfg.PeerFromConn(conn)
+	se := &session{
+		s: s, peer: peer, conn: &connection{}, calls: frames.New(conn, carriedMax, takingTimeout),
+		underWay: map[uint64]context.CancelFunc{},
+	}
+	defer s.limits.ended(se.conn)
 	read := make(chan error, 1)
-	go func() { read <- se.read(ctx) }() // until the stream ends, when this has returned
+	var reading sync.WaitGroup
+	reading.Go(func() { read <- se.read(ctx, known) })
 	var err error
 	select {
 	case err = <-read:
-		if err != nil {
-			cancel()
-		}
+		cancel()
 	case <-s.ending:
 		err = ErrStopped
 	}
 	se.end()
-	return err
+	if err != nil {
+		se.send(refusal(&hexrv1.Call{}, err, nil)) // the last word
+	}
+	_ = conn.Close()
+	reading.Wait()
 }
 
-// read takes calls until the stream or the session ends.
-func (se *session) read(ctx context.Context) (err error) {
+// read takes calls until the connection or the session ends; nil: there is nothing to
+// say about it.
+func (se *session) read(ctx context.Context, known bool) (err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			se.s.panicked(hexrv1.Session_Carry_FullMethodName, v)
+			se.s.panicked("session", v)
 			err = errPanic
 		}
 	}()
+	if !known {
+		return errUnauthenticated
+	}
 	for {
-		in, err := se.stream.Recv()
+		in := &hexrv1.Call{}
+		err := se.calls.Read(in)
 		switch {
-		case errors.Is(err, io.EOF):
-			return nil
-		case err != nil && ctx.Err() != nil:
-			return ctx.Err()
-		case err != nil:
-			return invalid("what came on the session is no call, or larger than any may be")
-		case len(in.GetRequest()) > carriedMax || len(in.GetCancelled()) > cancelledMax:
+		case errors.Is(err, frames.ErrTooLarge):
 			return errCarried
+		case errors.Is(err, proto.Error):
+			return errNoCall
+		case err != nil:
+			return nil
 		}
 		se.cancel(in.GetCancelled())
 		if err := se.begin(ctx, in); err != nil {
@@ -106,7 +128,7 @@ func (se *session) begin(ctx context.Context, in *hexrv1.Call) error {
 	case err == nil && c.ctx != nil:
 		go se.run(c)
 		return nil
-	case err == nil || errors.Is(err, errReused):
+	case err == nil || errors.Is(err, errCallID):
 		return err
 	}
 	se.s.metrics.answered(se.s.known(in.GetMethod()), err, 0)
@@ -146,10 +168,10 @@ func (se *session) add(ctx context.Context, id uint64) (context.Context, error) 
 	if se.ended {
 		return nil, ErrStopped
 	}
-	if se.calls[id] != nil {
-		return nil, errReused
+	if id == 0 || se.underWay[id] != nil {
+		return nil, errCallID
 	}
-	ctx, se.calls[id] = context.WithCancel(ctx)
+	ctx, se.underWay[id] = context.WithCancel(ctx)
 	se.running.Add(1)
 	return ctx, nil
 }
@@ -162,7 +184,7 @@ func (se *session) cancel(ids []uint64) {
 	se.mu.Lock()
 	defer se.mu.Unlock()
 	for _, id := range ids {
-		if cancel := se.calls[id]; cancel != nil {
+		if cancel := se.underWay[id]; cancel != nil {
 			cancel()
 		}
 	}
@@ -172,8 +194,8 @@ func (se *session) cancel(ids []uint64) {
 func (se *session) forget(id uint64) {
 	se.mu.Lock()
 	defer se.mu.Unlock()
-	se.calls[id]()
-	delete(se.calls, id)
+	se.underWay[id]()
+	delete(se.underWay, id)
 }
 
 // run answers a call.
@@ -214,15 +236,9 @@ func refusal(in *hexrv1.Call, err error, c *call) *hexrv1.Answer {
 	return &hexrv1.Answer{Id: in.GetId(), Result: &hexrv1.Answer_Error{Error: failureOf(err).data(requestIDText(c))}}
 }
 
-// send waits while the client reads nothing. An error ends the stream, so that read
-// reports it.
-func (se *session) send(a *hexrv1.Answer) {
-	se.sending.Lock()
-	defer se.sending.Unlock()
-	if !se.over {
-		_ = se.stream.Send(a)
-	}
-}
+// send waits while the client reads nothing. An error ends the connection, so that
+// read reports it.
+func (se *session) send(a *hexrv1.Answer) { _ = se.calls.Write(a) }
 
 // end waits for what is under way.
 func (se *session) end() {
@@ -230,31 +246,4 @@ func (se *session) end() {
 	se.ended = true
 	se.mu.Unlock()
 	se.running.Wait()
-	se.sending.Lock()
-	defer se.sending.Unlock()
-	se.over = true
-}
-
-// attach makes the call its connection's session: it is neither in flight nor one of
-// the caller's streams.
-func (p *pass) attach(c *connection) error {
-	if p == nil || c == nil {
-		return errSession
-	}
-	p.release()
-	p.written = nil // an answer counts from when it waits to be sent
-	p.l.mu.Lock()
-	defer p.l.mu.Unlock()
-	if c.session {
-		return errSession
-	}
-	c.session = true
-	return nil
-}
-
-// detach lets the connection have another.
-func (p *pass) detach(c *connection) {
-	p.l.mu.Lock()
-	defer p.l.mu.Unlock()
-	c.session = false
 }

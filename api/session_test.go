@@ -2,18 +2,17 @@ package api
 
 import (
 	"context"
+	"errors"
+	"io"
 	"net"
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
-	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/audit"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
 // carrying is a server, and a session on it, whose gets take as long as the test
@@ -21,8 +20,9 @@ import (
 type carrying struct {
 	t      *testing.T
 	s      *Server
-	conn   *grpc.ClientConn
-	stream grpc.BidiStreamingClient[hexrv1.Call, hexrv1.Answer]
+	addr   string
+	conn   net.Conn
+	calls  *frames.Conn
 	begun  chan context.Context
 	finish chan struct{}
 }
@@ -30,45 +30,52 @@ type carrying struct {
 func newCarrying(t *testing.T) *carrying {
 	t.Helper()
 	c := &carrying{t: t, begun: make(chan context.Context, 10), finish: make(chan struct{})}
-	peer := Peer{ID: "spiffe://hexr.cloud/hexr/node/n1", Kind: "x509", NotAfter: time.Now().Add(time.Hour)}
-	var err error
-	c.s, err = New(Config{
-		Backend: bug{}, TrustDomain: "hexr.cloud", PeerFromContext: func(context.Context) (Peer, bool) { return peer, true },
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
+	c.s = newServer(t, Peer{ID: "spiffe://hexr.cloud/hexr/node/n1", Kind: "x509", NotAfter: time.Now().Add(time.Hour)})
 	c.s.methods[hexrv1.Vault_Get_FullMethodName] = &method{hexrv1.Vault_Get_FullMethodName, nodes, audit.OpGet, unary(c.get)}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(c.s.GRPCOptions(false)...)
-	c.s.RegisterGRPC(server)
+	c.addr = l.Addr().String()
+	ctx, cut := context.WithCancel(context.WithoutCancel(t.Context()))
 	served := make(chan error, 1)
-	go func() { served <- server.Serve(l) }()
-	c.conn, err = grpc.NewClient(l.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
-	if err != nil {
-		t.Fatal(err)
-	}
+	go func() { served <- c.s.ServeSessions(ctx, l) }()
 	t.Cleanup(func() {
-		_ = c.conn.Close()
-		server.Stop()
+		if err := l.Close(); err != nil {
+			t.Error(err)
+		}
+		cut()
 		if err := <-served; err != nil {
 			t.Error(err)
 		}
 	})
-	c.stream = c.open()
+	c.open()
 	return c
 }
 
-func (c *carrying) open() grpc.BidiStreamingClient[hexrv1.Call, hexrv1.Answer] {
+// newServer is one whose callers are all peer; without an ID, nobody.
+func newServer(t testing.TB, peer Peer) *Server {
+	t.Helper()
+	s, err := New(Config{
+		Backend: bug{}, TrustDomain: "hexr.cloud",
+		PeerFromContext: func(context.Context) (Peer, bool) { return peer, peer.ID != "" },
+		PeerFromConn:    func(net.Conn) (Peer, bool) { return peer, peer.ID != "" },
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// open begins another session, and leaves the last one.
+func (c *carrying) open() {
 	c.t.Helper()
-	stream, err := hexrv1.NewSessionClient(c.conn).Carry(c.t.Context())
+	conn, err := (&net.Dialer{}).DialContext(c.t.Context(), "tcp", c.addr)
 	if err != nil {
 		c.t.Fatal(err)
 	}
-	return stream
+	c.t.Cleanup(func() { _ = conn.Close() })
+	c.conn, c.calls = conn, frames.New(conn, maxRequest, time.Minute)
 }
 
 func (c *carrying) get(_ *Server, ctx context.Context, req *hexrv1.GetRequest) (*hexrv1.GetResponse, error) {
@@ -86,10 +93,18 @@ func (c *carrying) get(_ *Server, ctx context.Context, req *hexrv1.GetRequest) (
 
 func (c *carrying) send(call *hexrv1.Call) {
 	c.t.Helper()
-	if err := c.stream.Send(call); err != nil {
-		_, err = c.stream.Recv() // it says why
+	if err := c.calls.Write(call); err != nil {
 		c.t.Fatal(err)
 	}
+}
+
+func (c *carrying) receive() *hexrv1.Answer {
+	c.t.Helper()
+	a := &hexrv1.Answer{}
+	if err := c.calls.Read(a); err != nil {
+		c.t.Fatal(err)
+	}
+	return a
 }
 
 func (c *carrying) ask(id uint64, path string) context.Context {
@@ -110,10 +125,7 @@ func askFor(t *testing.T, id uint64, path string) *hexrv1.Call {
 // expect takes the next answer: a reason, or the path of a get.
 func (c *carrying) expect(id uint64, want string) {
 	c.t.Helper()
-	a, err := c.stream.Recv()
-	if err != nil {
-		c.t.Fatal(err)
-	}
+	a := c.receive()
 	got := a.GetError().GetReason()
 	if a.GetError() == nil {
 		var resp hexrv1.GetResponse
@@ -127,10 +139,14 @@ func (c *carrying) expect(id uint64, want string) {
 	}
 }
 
-func (c *carrying) ends(code codes.Code) {
+// ends takes the last word, or the end where there is to be none.
+func (c *carrying) ends(reason string) {
 	c.t.Helper()
-	if a, err := c.stream.Recv(); status.Code(err) != code {
-		c.t.Fatalf("the session goes on with %v, or ends with %v", a, err)
+	if reason != "" {
+		c.expect(0, reason)
+	}
+	if a := (&hexrv1.Answer{}); !errors.Is(c.calls.Read(a), io.EOF) {
+		c.t.Fatalf("the session goes on with %v, or breaks", a)
 	}
 }
 
@@ -147,8 +163,8 @@ func TestSessionCancel(t *testing.T) {
 	c.finish <- struct{}{}
 	c.finish <- struct{}{}
 	for range 2 {
-		if a, err := c.stream.Recv(); err != nil || a.GetError() != nil {
-			t.Fatal(a, err)
+		if a := c.receive(); a.GetError() != nil {
+			t.Fatal(a)
 		}
 	}
 	last := c.ask(4, "left alone")
@@ -158,45 +174,40 @@ func TestSessionCancel(t *testing.T) {
 	<-last.Done()
 }
 
-// What is under way is answered before a session ends, whoever ends it; what comes
-// while the node stops is refused for certain.
+// What is under way is answered before a node that stops ends its sessions; what comes
+// meanwhile is refused for certain.
 func TestSessionEnds(t *testing.T) {
-	t.Run("by the client", func(t *testing.T) {
-		c := newCarrying(t)
-		c.ask(1, "k")
-		if err := c.stream.CloseSend(); err != nil {
-			t.Fatal(err)
+	c := newCarrying(t)
+	c.ask(1, "k")
+	c.s.EndStreams()
+	for id := uint64(2); ; id++ { // until the node knows
+		c.send(askFor(t, id, "late"))
+		select {
+		case <-c.begun:
+			continue
+		case <-time.After(50 * time.Millisecond):
 		}
-		c.finish <- struct{}{}
-		c.expect(1, "k")
-		if a, err := c.stream.Recv(); err == nil {
-			t.Fatal("it goes on", a)
-		}
-	})
-	t.Run("by the node", func(t *testing.T) {
-		c := newCarrying(t)
-		c.ask(1, "k")
-		c.s.EndStreams()
-		for id := uint64(2); ; id++ { // until the node knows
-			c.send(askFor(t, id, "late"))
-			select {
-			case <-c.begun:
-				continue
-			case <-time.After(50 * time.Millisecond):
+		c.expect(id, "STOPPING")
+		break
+	}
+	close(c.finish)
+	for {
+		if a := c.receive(); a.GetId() == 0 {
+			if a.GetError().GetReason() != "STOPPING" {
+				t.Fatal(a)
 			}
-			c.expect(id, "STOPPING")
 			break
 		}
-		close(c.finish)
-		for {
-			if _, err := c.stream.Recv(); err != nil {
-				if status.Code(err) != codes.Unavailable {
-					t.Fatal(err)
-				}
-				return
-			}
-		}
-	})
+	}
+	c.ends("")
+}
+
+// Nobody without an identity is listened to.
+func TestSessionWithoutIdentity(t *testing.T) {
+	c := newCarrying(t)
+	c.s.cfg.PeerFromConn = func(net.Conn) (Peer, bool) { return Peer{}, false }
+	c.open()
+	c.ends("NO_IDENTITY")
 }
 
 // What is wrong costs its own call, or its own session.
@@ -210,7 +221,6 @@ func TestSessionRefuses(t *testing.T) {
 		{hexrv1.Vault_Get_FullMethodName, "\xff", "INVALID_ARGUMENT"},
 		{hexrv1.Vault_Put_FullMethodName, "", "WRONG_CLASS"},
 		{hexrv1.Vault_Watch_FullMethodName, "", "UNKNOWN_METHOD"},
-		{hexrv1.Session_Carry_FullMethodName, "", "UNKNOWN_METHOD"},
 		{"/hexr.cluster.v1.Peer/Propose", "", "UNKNOWN_METHOD"},
 		{"/grpc.health.v1.Health/Check", "", "UNKNOWN_METHOD"},
 		{"/hexr.v1.Vault/None", "", "UNKNOWN_METHOD"},
@@ -219,46 +229,29 @@ func TestSessionRefuses(t *testing.T) {
 		c.send(&hexrv1.Call{Id: id, Method: call.method, Request: []byte(call.request)})
 		c.expect(id, call.want)
 	}
-	first := c.stream
-	c.stream = c.open() // the connection has one already
-	c.send(&hexrv1.Call{})
-	c.ends(codes.ResourceExhausted)
-	c.stream = first
 	under := c.ask(1, "k")
 	c.send(askFor(t, 1, "k"))
 	<-under.Done()
 	c.expect(1, "CANCELED")
-	c.ends(codes.InvalidArgument)
+	c.ends("INVALID_ARGUMENT")
 	for _, call := range []*hexrv1.Call{
+		{Method: hexrv1.Vault_Get_FullMethodName},
 		{Id: 1, Method: hexrv1.Vault_Get_FullMethodName, Request: make([]byte, carriedMax+1)},
-		{Cancelled: make([]uint64, cancelledMax+1)},
+		{Cancelled: make([]uint64, carriedMax)},
 	} {
-		c.again()
+		c.open()
 		c.send(call)
-		c.ends(codes.InvalidArgument)
+		c.expect(0, "INVALID_ARGUMENT")
 	}
-	c.again()
-}
-
-// again opens another session, once the node knows that the last one has ended.
-func (c *carrying) again() {
-	c.t.Helper()
-	for try := 0; ; try++ {
-		c.stream = c.open()
-		c.send(askFor(c.t, 1, "panic"))
-		if _, err := c.stream.Recv(); err == nil {
-			return
-		} else if status.Code(err) != codes.ResourceExhausted || try > 1000 {
-			c.t.Fatal(err)
-		}
+	c.open()
+	if _, err := c.conn.Write([]byte("\x02\xff\xff")); err != nil {
+		t.Fatal(err)
 	}
+	c.ends("INVALID_ARGUMENT")
 }
 
 func FuzzCarried(f *testing.F) {
-	c, err := New(Config{Backend: bug{}, TrustDomain: "hexr.cloud", PeerFromContext: func(context.Context) (Peer, bool) { return Peer{}, false }})
-	if err != nil {
-		f.Fatal(err)
-	}
+	c := newServer(f, Peer{})
 	peer := Peer{ID: "spiffe://hexr.cloud/agent/acme/bot/main", Kind: "x509", NotAfter: time.Now().Add(time.Hour)}
 	for name, m := range c.methods {
 		if m.handle != nil {

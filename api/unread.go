@@ -8,12 +8,12 @@ import (
 	"google.golang.org/grpc/stats"
 )
 
-// unreadMax bounds the answers that one caller was given over gRPC and has not
-// taken. gRPC keeps what a caller does not read in memory, for as long as its
+// unreadMax bounds the answers that one caller was given over gRPC and sessions and
+// has not taken. gRPC keeps what a caller does not read in memory, for as long as its
 // connection lives.
 const unreadMax = 32 << 20
 
-// connection is a gRPC connection of a caller. mu of the limiter guards all but
+// connection is one of a caller, of gRPC or a session. mu of the limiter guards all but
 // refused.
 type connection struct {
 	end     context.CancelFunc
@@ -24,7 +24,6 @@ type connection struct {
 	written func() uint64 // bytes that have left
 	seen    uint64        // of written
 	unread  uint64        // bytes of answers that have not
-	session bool          // it has one
 }
 
 func connectionOf(ctx context.Context) *connection {

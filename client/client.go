@@ -70,7 +70,7 @@ func Dial(ctx context.Context, c Config) (*Client, error) {
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("dial %s: %w", addr, err), cl.Close())
 		}
-		cl.nodes = append(cl.nodes, newNode(context.WithoutCancel(ctx), conn))
+		cl.nodes = append(cl.nodes, newNode(context.WithoutCancel(ctx), conn, dialSessions(addr, tlsCfg)))
 	}
 	cl.at.Store(mathrand.Uint32N(uint32(len(cl.nodes))))
 	return cl, nil

@@ -7,15 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"google.golang.org/grpc"
-
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
 // stuck is a node that never answers, with sessions or without.
 type stuck struct {
 	hexrv1.UnimplementedVaultServer
-	hexrv1.UnimplementedSessionServer
+	ctx   context.Context
 	begun chan context.Context
 }
 
@@ -25,19 +24,19 @@ func (s stuck) Get(ctx context.Context, _ *hexrv1.GetRequest) (*hexrv1.GetRespon
 	return nil, ctx.Err()
 }
 
-func (s stuck) Carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
+func (s stuck) carry(calls *frames.Conn) {
 	under := map[uint64]context.CancelFunc{}
 	for {
-		call, err := stream.Recv()
-		if err != nil {
-			return err
+		call := &hexrv1.Call{}
+		if calls.Read(call) != nil {
+			return
 		}
 		for _, id := range call.GetCancelled() {
 			under[id]()
 		}
 		if call.GetMethod() != "" {
 			var ctx context.Context
-			ctx, under[call.GetId()] = context.WithCancel(context.WithoutCancel(stream.Context()))
+			ctx, under[call.GetId()] = context.WithCancel(s.ctx)
 			s.begun <- ctx
 		}
 	}
@@ -45,9 +44,9 @@ func (s stuck) Carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]
 
 func stuckNode(t *testing.T, begun chan context.Context, sessions bool) *node {
 	t.Helper()
-	s := stuck{begun: begun}
+	s := stuck{ctx: context.WithoutCancel(t.Context()), begun: begun}
 	if sessions {
-		return serveNode(t, s, s)
+		return serveNode(t, s, s.carry)
 	}
 	return serveNode(t, s, nil)
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -60,6 +61,28 @@ func (f files) GetX509BundleForTrustDomain(td spiffeid.TrustDomain) (*x509bundle
 }
 
 func (files) Close() error { return nil }
+
+// alpnSession is what a node that knows sessions chooses; an older one chooses gRPC.
+const alpnSession = "hexr-session"
+
+// dialSessions makes connections that carry calls.
+func dialSessions(addr string, cfg *tls.Config) dialer {
+	d := tls.Dialer{Config: cfg.Clone()}
+	d.Config.NextProtos = []string{alpnSession, "h2"}
+	return func(ctx context.Context) (net.Conn, error) {
+		ctx, cancel := context.WithTimeout(ctx, dialTimeout)
+		defer cancel()
+		conn, err := d.DialContext(ctx, "tcp", addr)
+		if err != nil {
+			return nil, err
+		}
+		if conn.(*tls.Conn).ConnectionState().NegotiatedProtocol != alpnSession {
+			_ = conn.Close()
+			return nil, errAlone
+		}
+		return conn, nil
+	}
+}
 
 var errNotNode = errors.New("the server is not a hexrd node of this trust domain")
 

@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"errors"
+	"net"
 	"sync"
 	"time"
 
@@ -18,9 +19,13 @@ import (
 const (
 	// carriedMost bounds a request that a session carries.
 	carriedMost = 16 << 10
-	// How long calls go on their own after a node refused a session.
-	unknownPause = time.Minute // it is an older one
-	refusedPause = time.Second
+	// alonePause is how long calls go on their own after a node, an older one, did not
+	// know sessions.
+	alonePause = time.Minute
+	// After a node could not be reached, calls fail at once for firstPause, after each
+	// further time twice as long, up to maxPause.
+	firstDialPause = 50 * time.Millisecond
+	maxDialPause   = time.Second
 )
 
 // frequent are the methods that a session carries.
@@ -31,22 +36,27 @@ var frequent = map[string]bool{
 // errAlone: a call goes on its own; nothing of it was sent.
 var errAlone = errors.New("not for the session")
 
-// node is the connection to one: frequent calls go over one stream, its session,
-// all others have streams of their own. It opens the session with the first call
-// and again after it broke.
+// dialer makes a connection for a session. errAlone: the node does not know them.
+type dialer func(context.Context) (net.Conn, error)
+
+// node is the way to one: frequent calls go over a connection that carries them, its
+// session, all others over gRPC. Both connect with the first call, and again after
+// they broke.
 type node struct {
 	*grpc.ClientConn
+	dial    dialer
 	ctx     context.Context // ends sessions
 	end     context.CancelFunc
 	running sync.WaitGroup
 
-	mu      sync.Mutex
-	session *session
-	alone   time.Time // until then there is none
+	mu       sync.Mutex
+	session  *session
+	until    time.Time // the session could not be opened, and fails its calls until then; or zero
+	failures int       // in a row
 }
 
-func newNode(ctx context.Context, conn *grpc.ClientConn) *node {
-	n := &node{ClientConn: conn}
+func newNode(ctx context.Context, conn *grpc.ClientConn, dial dialer) *node {
+	n := &node{ClientConn: conn, dial: dial}
 	n.ctx, n.end = context.WithCancel(ctx)
 	return n
 }
@@ -111,32 +121,50 @@ func only(ctx context.Context, key string, value *string) bool {
 	return len(md) == len(md.Get(key))
 }
 
-// open is the session that is open, or a new one; nil: there is to be none now.
+// open is the session that is open, or a new one; nil: the client is closed.
 func (n *node) open() *session {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if n.session == nil && n.ctx.Err() == nil && !time.Now().Before(n.alone) {
-		s := newSession()
-		n.session = s
-		n.running.Go(func() { n.run(s) })
+	switch {
+	case n.ctx.Err() != nil:
+		return nil
+	case n.session != nil && (n.until.IsZero() || time.Now().Before(n.until)):
+		return n.session
 	}
-	return n.session
+	s := newSession()
+	n.session, n.until = s, time.Time{}
+	n.running.Go(func() { n.run(s) })
+	return s
 }
 
-// run keeps a session until it breaks. Calls under way then end as it did; where it
-// was refused nothing of them was looked at.
+// run keeps a session until it breaks: calls under way then end as it did. One that
+// could not be opened stays for a while.
 func (n *node) run(s *session) {
 	ctx, cancel := context.WithCancel(n.ctx)
 	defer cancel()
-	err := s.run(ctx, n.ClientConn)
+	conn, err := n.dial(ctx)
+	if err != nil {
+		n.unreached(s, err)
+		return
+	}
+	n.mu.Lock()
+	n.failures = 0
+	n.mu.Unlock()
+	err = s.run(ctx, conn)
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	switch status.Code(err) {
-	case codes.Unimplemented:
-		n.alone, err = time.Now().Add(unknownPause), errAlone
-	case codes.ResourceExhausted:
-		n.alone, err = time.Now().Add(refusedPause), errAlone
-	}
 	n.session = nil
+	s.fail(err)
+}
+
+func (n *node) unreached(s *session, err error) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	pause := alonePause
+	if !errors.Is(err, errAlone) {
+		pause, err = min(firstDialPause<<n.failures, maxDialPause), status.Error(codes.Unavailable, "the node can't be reached")
+		n.failures = min(n.failures+1, 10)
+	}
+	n.until = time.Now().Add(pause)
 	s.fail(err)
 }

@@ -4,34 +4,41 @@ import (
 	"context"
 	"errors"
 	"io"
+	"net"
 	"sync"
+	"time"
 
-	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
-// unansweredMost bounds the requests on a stream that are not answered: gRPC takes
-// 64 KiB without waiting, so nobody waits for a node that reads nothing. Calls
-// beyond that go on their own.
-const unansweredMost = 32 << 10
+const (
+	// unansweredMost bounds the requests of a session that are not answered: that much
+	// a connection takes without waiting, also to a node that reads nothing. Calls
+	// beyond that go on their own.
+	unansweredMost = 32 << 10
+	// takingTimeout is how long a node may take to take a request.
+	takingTimeout = 3 * time.Second
+	// silenceMost is how long a node may answer nothing before its session is given up.
+	silenceMost = 10 * time.Second
+)
 
-// session carries calls over one stream.
+// session carries calls over a connection of its own.
 type session struct {
-	ready chan struct{} // closed: stream is there
+	ready chan struct{} // closed: calls is there
 	broke chan struct{} // closed: err is there
-
-	sending sync.Mutex
-	stream  grpc.BidiStreamingClient[hexrv1.Call, hexrv1.Answer]
+	calls *frames.Conn
 
 	mu         sync.Mutex
 	err        error
 	last       uint64 // id
 	waiting    map[uint64]*waiting
-	unanswered int // bytes
+	unanswered int       // bytes
+	since      time.Time // the last answer, or the first request after all were answered
 }
 
 // waiting is a call that is not answered yet; it stays, also when nobody waits any
@@ -45,31 +52,40 @@ func newSession() *session {
 	return &session{ready: make(chan struct{}), broke: make(chan struct{}), waiting: map[uint64]*waiting{}}
 }
 
-func (s *session) run(ctx context.Context, conn *grpc.ClientConn) error {
-	var err error
-	if s.stream, err = hexrv1.NewSessionClient(conn).Carry(ctx); err != nil {
-		return err
-	}
+// run reads answers until the connection or the session ends, and says why.
+func (s *session) run(ctx context.Context, conn net.Conn) error {
+	defer func() { _ = conn.Close() }()
+	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+	s.calls = frames.New(conn, maxMessage, takingTimeout)
 	close(s.ready)
 	for {
-		a, err := s.stream.Recv()
-		if errors.Is(err, io.EOF) {
+		a := &hexrv1.Answer{}
+		err := s.calls.Read(a)
+		switch {
+		case errors.Is(err, io.EOF):
 			return status.Error(codes.Unavailable, "the node ended the session")
+		case err != nil:
+			return status.Error(codes.Unavailable, "the connection to the node broke")
+		case a.GetId() == 0:
+			return fromData(a.GetError())
 		}
-		if err != nil {
-			return err
-		}
-		s.mu.Lock()
-		w := s.waiting[a.GetId()]
-		if w != nil {
-			s.unanswered -= w.size
-			delete(s.waiting, a.GetId())
-		}
-		s.mu.Unlock()
-		if w != nil {
+		if w := s.take(a.GetId()); w != nil {
 			w.answer <- a
 		}
 	}
+}
+
+// take ends the wait for an answer.
+func (s *session) take(id uint64) *waiting {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.since = time.Now()
+	w := s.waiting[id]
+	if w != nil {
+		s.unanswered -= w.size
+		delete(s.waiting, id)
+	}
+	return w
 }
 
 func (s *session) fail(err error) {
@@ -92,13 +108,13 @@ func (s *session) call(ctx context.Context, in *hexrv1.Call) (*hexrv1.Answer, er
 	if err := s.add(in, w); err != nil {
 		return nil, err
 	}
-	s.send(in)
+	_ = s.calls.Write(in) // an error ends the session, and with it the call
 	select {
 	case a := <-w.answer:
 		return a, nil
 	case <-s.broke:
 	case <-ctx.Done():
-		s.send(&hexrv1.Call{Cancelled: []uint64{in.GetId()}})
+		s.giveUp(in.GetId())
 		return nil, status.FromContextError(ctx.Err()).Err()
 	}
 	select {
@@ -119,6 +135,9 @@ func (s *session) add(in *hexrv1.Call, w *waiting) error {
 	if s.unanswered+w.size > unansweredMost {
 		return errAlone
 	}
+	if len(s.waiting) == 0 {
+		s.since = time.Now()
+	}
 	s.unanswered += w.size
 	s.last++
 	in.Id = s.last
@@ -126,10 +145,15 @@ func (s *session) add(in *hexrv1.Call, w *waiting) error {
 	return nil
 }
 
-// send never waits for the node: unansweredMost. An error ends the stream, and with
-// it the call.
-func (s *session) send(in *hexrv1.Call) {
-	s.sending.Lock()
-	defer s.sending.Unlock()
-	_ = s.stream.Send(in)
+// giveUp tells the node that nobody waits for an answer; where nothing has come for
+// long, the connection leads nowhere, and the next call makes a new one.
+func (s *session) giveUp(id uint64) {
+	s.mu.Lock()
+	silent := len(s.waiting) > 0 && time.Since(s.since) > silenceMost
+	s.mu.Unlock()
+	if silent {
+		_ = s.calls.Close()
+		return
+	}
+	_ = s.calls.Write(&hexrv1.Call{Cancelled: []uint64{id}})
 }

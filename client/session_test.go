@@ -10,23 +10,19 @@ import (
 	"testing"
 
 	"google.golang.org/grpc"
-	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials/insecure"
-	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
-type carry = func(grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error
-
-// scripted is a node whose session is the test's; calls of their own are answered
+// scripted is a node whose sessions are the test's; calls of their own are answered
 // with "alone".
 type scripted struct {
 	hexrv1.UnimplementedVaultServer
-	hexrv1.UnimplementedSessionServer
-	carry    carry
-	sessions atomic.Int32
+	carry    func(*frames.Conn) // until it returns; nil: an older node
+	sessions atomic.Int32       // asked for
 }
 
 func (s *scripted) Get(context.Context, *hexrv1.GetRequest) (*hexrv1.GetResponse, error) {
@@ -37,45 +33,85 @@ func (s *scripted) Put(context.Context, *hexrv1.PutRequest) (*hexrv1.PutResponse
 	return &hexrv1.PutResponse{Scope: "alone"}, nil
 }
 
-func (s *scripted) Carry(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
-	s.sessions.Add(1)
-	return s.carry(stream)
-}
-
 func (s *scripted) client(t *testing.T) *Client {
 	t.Helper()
-	return &Client{cfg: Config{Retries: 3}.withDefaults(), nodes: []*node{serveNode(t, s, s)}}
+	n := serveNode(t, s, s.carry)
+	dial := n.dial
+	n.dial = func(ctx context.Context) (net.Conn, error) {
+		s.sessions.Add(1)
+		return dial(ctx)
+	}
+	return &Client{cfg: Config{Retries: 3}.withDefaults(), nodes: []*node{n}}
 }
 
-// serveNode is a connection to a node in this process; sessions may be nil.
-func serveNode(t *testing.T, vault hexrv1.VaultServer, sessions hexrv1.SessionServer) *node {
+func listen(t *testing.T) net.Listener {
 	t.Helper()
-	listener, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
+	return l
+}
+
+// serveNode is a way to a node in this process; without carry it knows no sessions.
+func serveNode(t *testing.T, vault hexrv1.VaultServer, carry func(*frames.Conn)) *node {
+	t.Helper()
+	alone := listen(t)
 	server := grpc.NewServer()
 	hexrv1.RegisterVaultServer(server, vault)
-	if sessions != nil {
-		hexrv1.RegisterSessionServer(server, sessions)
-	}
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(listener) }()
-	conn, err := grpc.NewClient("passthrough:///"+listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	go func() { done <- server.Serve(alone) }()
+	conn, err := grpc.NewClient("passthrough:///"+alone.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := newNode(context.WithoutCancel(t.Context()), conn)
-	t.Cleanup(func() {
-		if err := n.Close(); err != nil {
-			t.Error(err)
+	sessions := listen(t)
+	var serving sync.WaitGroup
+	serving.Go(func() { serveSessions(&serving, sessions, carry) })
+	n := newNode(context.WithoutCancel(t.Context()), conn, func(ctx context.Context) (net.Conn, error) {
+		if carry == nil {
+			return nil, errAlone
 		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", sessions.Addr().String())
+	})
+	t.Cleanup(func() {
+		err := errors.Join(n.Close(), sessions.Close())
 		server.Stop()
-		if err := <-done; err != nil {
+		serving.Wait()
+		if err := errors.Join(err, <-done); err != nil {
 			t.Error(err)
 		}
 	})
 	return n
+}
+
+func serveSessions(serving *sync.WaitGroup, l net.Listener, carry func(*frames.Conn)) {
+	for {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		serving.Go(func() {
+			carry(frames.New(conn, 1<<20, takingTimeout))
+			_ = conn.Close()
+		})
+	}
+}
+
+// take reads a call; nil: there are no more.
+func take(calls *frames.Conn) *hexrv1.Call {
+	call := &hexrv1.Call{}
+	if calls.Read(call) != nil {
+		return nil
+	}
+	return call
+}
+
+func say(t *testing.T, calls *frames.Conn, a *hexrv1.Answer) {
+	t.Helper()
+	if err := calls.Write(a); err != nil {
+		t.Error(err)
+	}
 }
 
 func answerTo(t *testing.T, call *hexrv1.Call) *hexrv1.Answer {
@@ -89,41 +125,30 @@ func answerTo(t *testing.T, call *hexrv1.Call) *hexrv1.Answer {
 	return &hexrv1.Answer{Id: call.GetId(), Result: &hexrv1.Answer_Response{Response: data}}
 }
 
+func failure(id uint64, code, reason string) *hexrv1.Answer {
+	failed := &hexrv1.Error{Code: code, Reason: reason, Message: "no", RequestId: "ab"}
+	return &hexrv1.Answer{Id: id, Result: &hexrv1.Answer_Error{Error: failed}}
+}
+
 // Calls share a session; each gets its own answer, in whatever order they come, and
 // a failure as what it is.
 func TestSessionAnswers(t *testing.T) {
-	const calls = 5
-	s := &scripted{carry: func(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
+	const together = 5
+	s := &scripted{carry: func(calls *frames.Conn) {
 		var came []*hexrv1.Call
-		for range calls {
-			call, err := stream.Recv()
-			if err != nil {
-				return err
-			}
-			came = append(came, call)
+		for range together {
+			came = append(came, take(calls))
 		}
-		if err := stream.Send(&hexrv1.Answer{Id: 1 << 60}); err != nil { // to a call that nobody made
-			return err
-		}
+		say(t, calls, &hexrv1.Answer{Id: 1 << 60}) // to a call that nobody made
 		for i := len(came) - 1; i >= 0; i-- {
-			if err := stream.Send(answerTo(t, came[i])); err != nil {
-				return err
-			}
+			say(t, calls, answerTo(t, came[i]))
 		}
-		call, err := stream.Recv()
-		if err != nil {
-			return err
-		}
-		failed := &hexrv1.Error{Code: "PERMISSION_DENIED", Reason: "DENIED", Message: "no", RequestId: "ab"}
-		if err := stream.Send(&hexrv1.Answer{Id: call.GetId(), Result: &hexrv1.Answer_Error{Error: failed}}); err != nil {
-			return err
-		}
-		<-stream.Context().Done()
-		return nil
+		say(t, calls, failure(take(calls).GetId(), "PERMISSION_DENIED", "DENIED"))
+		take(calls)
 	}}
 	c := s.client(t)
 	var running sync.WaitGroup
-	for i := range calls {
+	for i := range together {
 		running.Go(func() {
 			path := fmt.Sprint("k", i)
 			got, err := c.Get(t.Context(), path)
@@ -142,46 +167,78 @@ func TestSessionAnswers(t *testing.T) {
 	}
 }
 
-// A session that breaks takes its calls along; they are tried again on the next one.
+// A session that breaks takes its calls along; they are tried again on the next one,
+// unless its last word says that this would not help.
 func TestSessionBreaks(t *testing.T) {
 	s := &scripted{}
-	s.carry = func(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
-		call, err := stream.Recv()
-		if err != nil {
-			return err
-		}
+	s.carry = func(calls *frames.Conn) {
+		call := take(calls)
 		switch s.sessions.Load() {
 		case 1:
-			return status.Error(codes.Unavailable, "broken")
-		case 2:
-			return nil // as a node that ends without a word
+			say(t, calls, failure(0, "UNAVAILABLE", "STOPPING"))
+		case 2: // as a node that ends without a word
+		case 3:
+			say(t, calls, answerTo(t, call))
+			say(t, calls, failure(take(calls).GetId(), "UNAVAILABLE", "NO_LEADER"))
+			take(calls)
+			say(t, calls, failure(0, "UNAUTHENTICATED", "NO_IDENTITY"))
 		}
-		if err := stream.Send(answerTo(t, call)); err != nil {
-			return err
-		}
-		<-stream.Context().Done()
-		return nil
 	}
-	got, err := s.client(t).Get(t.Context(), "k")
+	c := s.client(t)
+	got, err := c.Get(t.Context(), "k")
 	if err != nil || got.Text() != "carried" || s.sessions.Load() != 3 {
 		t.Errorf("%s, %v, %d sessions", got.Text(), err, s.sessions.Load())
 	}
+	var e *Error
+	if _, err := c.Get(t.Context(), "k"); !errors.As(err, &e) || e.Reason != "NO_IDENTITY" || s.sessions.Load() != 3 {
+		t.Errorf("the last word is %v, %d sessions", err, s.sessions.Load())
+	}
 }
 
-// Where a node has no session for it, a client makes calls of their own, and does not
-// ask for a session each time.
-func TestSessionRefused(t *testing.T) {
-	for _, code := range []codes.Code{codes.Unimplemented, codes.ResourceExhausted} {
-		s := &scripted{carry: func(grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error { return status.Error(code, "no") }}
-		c := s.client(t)
-		for range 5 {
-			if got, err := c.Get(t.Context(), "k"); err != nil || got.Text() != "alone" {
-				t.Fatal(got.Text(), err)
-			}
+// Where a node knows no sessions, a client makes calls of their own, and does not ask
+// for a session each time.
+func TestSessionUnknown(t *testing.T) {
+	s := &scripted{}
+	c := s.client(t)
+	for range 5 {
+		if got, err := c.Get(t.Context(), "k"); err != nil || got.Text() != "alone" {
+			t.Fatal(got.Text(), err)
 		}
-		if n := s.sessions.Load(); n != 1 {
-			t.Errorf("%v: %d sessions were asked for", code, n)
+	}
+	if n := s.sessions.Load(); n != 1 {
+		t.Errorf("%d sessions were asked for", n)
+	}
+}
+
+// A node that can't be reached is not dialled for each call, and after a while again.
+func TestSessionUnreached(t *testing.T) {
+	s := &scripted{carry: func(calls *frames.Conn) {
+		for call := take(calls); call != nil; call = take(calls) {
+			say(t, calls, answerTo(t, call))
 		}
+	}}
+	c := s.client(t)
+	c.cfg.Retries = 1
+	dial, dials := c.nodes[0].dial, 0
+	c.nodes[0].dial = func(ctx context.Context) (net.Conn, error) {
+		if dials++; dials < 4 {
+			return nil, errors.New("not reached")
+		}
+		return dial(ctx)
+	}
+	tries := 0
+	for {
+		tries++
+		_, err := c.Get(t.Context(), "k")
+		if err == nil {
+			break
+		}
+		if !errors.Is(err, ErrUnavailable) {
+			t.Fatal(err)
+		}
+	}
+	if dials != 4 || tries < dials {
+		t.Errorf("%d dials for %d tries", dials, tries)
 	}
 }
 
@@ -189,12 +246,8 @@ func TestSessionRefused(t *testing.T) {
 // unanswered: nobody waits for it to read.
 func TestSessionIsBounded(t *testing.T) {
 	came := make(chan *hexrv1.Call, 100)
-	s := &scripted{carry: func(stream grpc.BidiStreamingServer[hexrv1.Call, hexrv1.Answer]) error {
-		for {
-			call, err := stream.Recv()
-			if err != nil {
-				return err
-			}
+	s := &scripted{carry: func(calls *frames.Conn) {
+		for call := take(calls); call != nil; call = take(calls) {
 			came <- call
 		}
 	}}

@@ -14,12 +14,14 @@ const (
 	protoHTTP protocol = iota
 	protoGRPC
 	protoRaft
+	protoSession
 )
 
 const (
-	alpnRaft = "hexr-raft"
-	alpnH2   = "h2"
-	alpnHTTP = "http/1.1"
+	alpnRaft    = "hexr-raft"
+	alpnSession = "hexr-session"
+	alpnH2      = "h2"
+	alpnHTTP    = "http/1.1"
 )
 
 var (
@@ -27,12 +29,15 @@ var (
 	errEvicted = errors.New("too many unfinished handshakes of one address")
 )
 
-// choose: hexr-raft is a raft stream; h2 without http/1.1 is gRPC; anything
-// else is HTTP/JSON, which requests a certificate but does not require one.
+// choose: hexr-raft is a raft stream, hexr-session carries calls of a client; h2
+// without http/1.1 is gRPC; anything else is HTTP/JSON, which requests a certificate
+// but does not require one.
 func choose(offered []string) protocol {
 	switch {
 	case slices.Contains(offered, alpnRaft):
 		return protoRaft
+	case slices.Contains(offered, alpnSession):
+		return protoSession
 	case slices.Contains(offered, alpnH2) && !slices.Contains(offered, alpnHTTP):
 		return protoGRPC
 	}
@@ -43,6 +48,8 @@ func negotiated(state tls.ConnectionState) protocol {
 	switch state.NegotiatedProtocol {
 	case alpnRaft:
 		return protoRaft
+	case alpnSession:
+		return protoSession
 	case alpnH2:
 		return protoGRPC
 	}
@@ -54,6 +61,7 @@ func negotiated(state tls.ConnectionState) protocol {
 // can say so in their own words.
 func serverConfig(t TLS, p *paces, held *holds, h *handshakes, turns *hellos) *tls.Config {
 	raft := t.Server([]string{alpnRaft}, true)
+	session := t.Server([]string{alpnSession}, false)
 	grpc := t.Server([]string{alpnH2}, false)
 	http := t.Server([]string{alpnHTTP}, false)
 	return &tls.Config{
@@ -70,6 +78,8 @@ func serverConfig(t TLS, p *paces, held *holds, h *handshakes, turns *hellos) *t
 			switch proto {
 			case protoRaft:
 				return raft, nil
+			case protoSession:
+				return session, nil
 			case protoGRPC:
 				return grpc, nil
 			}

@@ -31,8 +31,8 @@ type Listener struct {
 
 	strange rate.Sometimes // warns
 
-	raft, grpc, http, nodes *queue
-	conns                   *connections
+	raft, sessions, grpc, http, nodes *queue
+	conns                             *connections
 
 	ctx    context.Context // of handshakes
 	cancel context.CancelFunc
@@ -68,7 +68,7 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 		conns: newConnections(c.TLS, c.Admission, c.Limits), strange: rate.Sometimes{Interval: warnEvery}, done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.raft, l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l), newQueue(l)
+	l.raft, l.sessions, l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l), newQueue(l), newQueue(l)
 	l.wg.Go(l.accept)
 	return l, nil
 }
@@ -81,6 +81,9 @@ func (l *Listener) GRPC() net.Listener { return l.grpc }
 
 // Nodes gives those of callers of the node class, in place of GRPC.
 func (l *Listener) Nodes() net.Listener { return l.nodes }
+
+// Sessions gives the connections that speak hexr-session.
+func (l *Listener) Sessions() net.Listener { return l.sessions }
 
 // HTTP gives the connections that speak HTTP/1.1.
 func (l *Listener) HTTP() net.Listener { return l.http }
@@ -188,6 +191,8 @@ func (l *Listener) queue(c *Conn) *queue {
 	switch {
 	case c.proto == protoRaft:
 		return l.raft
+	case c.proto == protoSession:
+		return l.sessions
 	case c.proto == protoGRPC && c.peer.Node != "":
 		return l.nodes
 	case c.proto == protoGRPC:

@@ -28,6 +28,7 @@ import (
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/internal/dev"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
 // asFlooder makes the test binary a flood, until its standard input ends: "kind
@@ -201,35 +202,38 @@ func (f *flooder) puts(ctx context.Context) {
 	})
 }
 
-// carried sends puts on the sessions of 8 connections, as fast as they take them,
-// and cancels that cancel nothing.
+// carried sends puts in 8 sessions, as fast as they take them, and cancels that cancel
+// nothing.
 func (f *flooder) carried(ctx context.Context) {
-	conns, end := f.connect(8)
-	defer end()
 	put, err := proto.Marshal(&hexrv1.PutRequest{Path: "k", Value: make([]byte, 30<<10)})
 	if err != nil {
 		panic(err)
 	}
-	f.many(ctx, len(conns), func(i int) {
-		stream, err := hexrv1.NewSessionClient(conns[i]).Carry(ctx)
+	d := tls.Dialer{Config: f.tls.Clone()}
+	d.Config.NextProtos = []string{"hexr-session"}
+	f.many(ctx, 8, func(int) {
+		conn, err := d.DialContext(ctx, "tcp", f.addr)
 		if err != nil {
-			f.count(err)
+			f.Closed.Add(1)
 			return
 		}
+		defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
+		calls := frames.New(conn, 1<<20, time.Minute)
 		var sending sync.WaitGroup
 		defer sending.Wait()
+		defer func() { _ = conn.Close() }()
 		sending.Go(func() {
-			for id := uint64(1); stream.Send(&hexrv1.Call{Id: id, Method: hexrv1.Vault_Put_FullMethodName, Request: put}) == nil; id++ {
+			for id := uint64(1); calls.Write(&hexrv1.Call{Id: id, Method: hexrv1.Vault_Put_FullMethodName, Request: put}) == nil; id++ {
 				f.Sent.Add(1)
-				if stream.Send(&hexrv1.Call{Cancelled: []uint64{id + 1}}) != nil {
+				if calls.Write(&hexrv1.Call{Cancelled: []uint64{id + 1}}) != nil {
 					return
 				}
 			}
 		})
 		for {
-			a, err := stream.Recv()
-			if err != nil {
-				f.count(err)
+			a := &hexrv1.Answer{}
+			if calls.Read(a) != nil {
+				f.Closed.Add(1)
 				return
 			}
 			if a.GetError().GetReason() == "RATE_LIMITED" {

@@ -24,11 +24,11 @@ const (
 // Call is a request, or says which are not waited for any more, or both.
 type Call struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`                      // of the client's choice; none that is under way on this stream
+	Id            uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`                      // of the client's choice, not 0; none that is under way in this session
 	Method        string                 `protobuf:"bytes,2,opt,name=method,proto3" json:"method,omitempty"`               // e.g. /hexr.v1.Vault/Get; empty: no request
-	Request       []byte                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`             // the method's message, up to 32 KiB; a larger one ends the session
+	Request       []byte                 `protobuf:"bytes,3,opt,name=request,proto3" json:"request,omitempty"`             // the method's message; a Call above 32 KiB ends the session
 	Traceparent   string                 `protobuf:"bytes,4,opt,name=traceparent,proto3" json:"traceparent,omitempty"`     // of W3C Trace Context; empty: none
-	Cancelled     []uint64               `protobuf:"varint,5,rep,packed,name=cancelled,proto3" json:"cancelled,omitempty"` // calls under way whose answers are not waited for; up to 1,024, others are ignored
+	Cancelled     []uint64               `protobuf:"varint,5,rep,packed,name=cancelled,proto3" json:"cancelled,omitempty"` // calls under way whose answers are not waited for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -100,7 +100,7 @@ func (x *Call) GetCancelled() []uint64 {
 
 type Answer struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"`
+	Id    uint64                 `protobuf:"varint,1,opt,name=id,proto3" json:"id,omitempty"` // 0: an error that ends the session
 	// Types that are valid to be assigned to Result:
 	//
 	//	*Answer_Response
@@ -203,9 +203,7 @@ const file_api_hexr_v1_session_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\x04R\x02id\x12\x1c\n" +
 	"\bresponse\x18\x02 \x01(\fH\x00R\bresponse\x12&\n" +
 	"\x05error\x18\x03 \x01(\v2\x0e.hexr.v1.ErrorH\x00R\x05errorB\b\n" +
-	"\x06result26\n" +
-	"\aSession\x12+\n" +
-	"\x05Carry\x12\r.hexr.v1.Call\x1a\x0f.hexr.v1.Answer(\x010\x01B-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
+	"\x06resultB-Z+github.com/hexrdev/hexrd/api/hexr/v1;hexrv1b\x06proto3"
 
 var (
 	file_api_hexr_v1_session_proto_rawDescOnce sync.Once
@@ -227,10 +225,8 @@ var file_api_hexr_v1_session_proto_goTypes = []any{
 }
 var file_api_hexr_v1_session_proto_depIdxs = []int32{
 	2, // 0: hexr.v1.Answer.error:type_name -> hexr.v1.Error
-	0, // 1: hexr.v1.Session.Carry:input_type -> hexr.v1.Call
-	1, // 2: hexr.v1.Session.Carry:output_type -> hexr.v1.Answer
-	2, // [2:3] is the sub-list for method output_type
-	1, // [1:2] is the sub-list for method input_type
+	1, // [1:1] is the sub-list for method output_type
+	1, // [1:1] is the sub-list for method input_type
 	1, // [1:1] is the sub-list for extension type_name
 	1, // [1:1] is the sub-list for extension extendee
 	0, // [0:1] is the sub-list for field type_name
@@ -254,7 +250,7 @@ func file_api_hexr_v1_session_proto_init() {
 			NumEnums:      0,
 			NumMessages:   2,
 			NumExtensions: 0,
-			NumServices:   1,
+			NumServices:   0,
 		},
 		GoTypes:           file_api_hexr_v1_session_proto_goTypes,
 		DependencyIndexes: file_api_hexr_v1_session_proto_depIdxs,
