@@ -19,6 +19,9 @@ const (
 	carriedMax = 32 << 10
 	// takingTimeout is how long a client may take none of its answers.
 	takingTimeout = 30 * time.Second
+	// sessionWorkers goroutines run the calls of all sessions one after the other: their
+	// stacks have grown already. More calls than that at a time get goroutines of their own.
+	sessionWorkers = 128
 )
 
 // session is a connection that carries calls. What is carried passes the limits here,
@@ -28,6 +31,7 @@ type session struct {
 	peer  Peer
 	conn  *connection
 	calls *frames.Conn
+	work  chan<- carried
 
 	mu       sync.Mutex
 	ended    bool                          // nothing is begun any more
@@ -37,6 +41,7 @@ type session struct {
 
 // carried is a call that the limits admitted.
 type carried struct {
+	of     *session
 	ctx    context.Context
 	pass   *pass
 	method *method
@@ -47,8 +52,18 @@ type carried struct {
 // the last session has ended. EndStreams ends them once what is under way is answered;
 // the end of ctx at once.
 func (s *Server) ServeSessions(ctx context.Context, l net.Listener) error {
-	var open sync.WaitGroup
+	work := make(chan carried)
+	var open, workers sync.WaitGroup
+	defer workers.Wait()
+	defer close(work)
 	defer open.Wait()
+	for range sessionWorkers {
+		workers.Go(func() {
+			for c := range work {
+				c.of.run(c)
+			}
+		})
+	}
 	for {
 		conn, err := l.Accept()
 		if errors.Is(err, net.ErrClosed) {
@@ -57,20 +72,20 @@ func (s *Server) ServeSessions(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		open.Go(func() { s.carry(ctx, conn) })
+		open.Go(func() { s.carry(ctx, conn, work) })
 	}
 }
 
 // carry runs a session until its connection ends, which cancels what is under way, or
 // the node stops.
-func (s *Server) carry(ctx context.Context, conn net.Conn) {
+func (s *Server) carry(ctx context.Context, conn net.Conn, work chan<- carried) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	peer, known := s.cfg.PeerFromConn(conn)
 	se := &session{
 		s: s, peer: peer, conn: &connection{}, calls: frames.New(conn, carriedMax, takingTimeout),
-		underWay: map[uint64]context.CancelFunc{},
+		work: work, underWay: map[uint64]context.CancelFunc{},
 	}
 	defer s.limits.ended(se.conn)
 	read := make(chan error, 1)
@@ -126,7 +141,11 @@ func (se *session) begin(ctx context.Context, in *hexrv1.Call) error {
 	c, pause, err := se.admit(ctx, in)
 	switch {
 	case err == nil && c.ctx != nil:
-		go se.run(c)
+		select {
+		case se.work <- c:
+		default:
+			go se.run(c)
+		}
 		return nil
 	case err == nil || errors.Is(err, errCallID):
 		return err
@@ -144,7 +163,7 @@ func (se *session) begin(ctx context.Context, in *hexrv1.Call) error {
 // admit applies the limits to a call. One without a request counts too, since a flood
 // of those must not be free, but is nothing to run: it has no context.
 func (se *session) admit(ctx context.Context, in *hexrv1.Call) (c carried, pause time.Duration, err error) {
-	c = carried{method: se.s.methods[in.GetMethod()], in: in}
+	c = carried{of: se, method: se.s.methods[in.GetMethod()], in: in}
 	if c.pass, pause, err = se.s.limited(se.peer); err != nil {
 		return c, pause, err
 	}

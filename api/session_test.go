@@ -29,8 +29,13 @@ type carrying struct {
 
 func newCarrying(t *testing.T) *carrying {
 	t.Helper()
+	return newCarryingFor(t, Peer{ID: "spiffe://hexr.cloud/hexr/node/n1", Kind: "x509", NotAfter: time.Now().Add(time.Hour)})
+}
+
+func newCarryingFor(t *testing.T, peer Peer) *carrying {
+	t.Helper()
 	c := &carrying{t: t, begun: make(chan context.Context, 10), finish: make(chan struct{})}
-	c.s = newServer(t, Peer{ID: "spiffe://hexr.cloud/hexr/node/n1", Kind: "x509", NotAfter: time.Now().Add(time.Hour)})
+	c.s = newServer(t, peer)
 	c.s.methods[hexrv1.Vault_Get_FullMethodName] = &method{hexrv1.Vault_Get_FullMethodName, nodes, audit.OpGet, unary(c.get)}
 	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	if err != nil {
@@ -204,10 +209,7 @@ func TestSessionEnds(t *testing.T) {
 
 // Nobody without an identity is listened to.
 func TestSessionWithoutIdentity(t *testing.T) {
-	c := newCarrying(t)
-	c.s.cfg.PeerFromConn = func(net.Conn) (Peer, bool) { return Peer{}, false }
-	c.open()
-	c.ends("NO_IDENTITY")
+	newCarryingFor(t, Peer{}).ends("NO_IDENTITY")
 }
 
 // What is wrong costs its own call, or its own session.
@@ -264,7 +266,7 @@ func FuzzCarried(f *testing.F) {
 			return
 		}
 		se := &session{s: c, peer: peer}
-		a := se.answer(carried{t.Context(), nil, m, &hexrv1.Call{Id: 1, Method: name, Request: request, Traceparent: parent}})
+		a := se.answer(carried{se, t.Context(), nil, m, &hexrv1.Call{Id: 1, Method: name, Request: request, Traceparent: parent}})
 		if a.GetId() != 1 || a.GetResult() == nil {
 			t.Fatal("no answer: ", a)
 		}

@@ -37,10 +37,12 @@ type Conn struct {
 	spare   []byte // of the one before
 	writing bool
 	err     error
+
+	fresh time.Time // until then the deadline needs no other; of who writes
 }
 
-// New takes messages of up to most bytes; a write that takes longer than timeout is
-// an error.
+// New takes messages of up to most bytes; a write that takes longer than timeout, or
+// seven eighths of it, is an error.
 func New(conn net.Conn, most int, timeout time.Duration) *Conn {
 	c := &Conn{conn: conn, in: bufio.NewReaderSize(conn, readBuffer), most: most, timeout: timeout}
 	c.room.L = &c.mu
@@ -86,7 +88,7 @@ func (c *Conn) flush() {
 	out := c.next
 	c.next, c.spare = c.spare, nil
 	c.mu.Unlock()
-	err := c.conn.SetWriteDeadline(time.Now().Add(c.timeout))
+	err := c.extend(time.Now())
 	if err == nil {
 		_, err = c.conn.Write(out)
 	}
@@ -100,6 +102,15 @@ func (c *Conn) flush() {
 	}
 	c.err = err
 	c.room.Broadcast()
+}
+
+// extend moves the deadline of writes, not for each: that costs more than it is worth.
+func (c *Conn) extend(now time.Time) error {
+	if now.Before(c.fresh) {
+		return nil
+	}
+	c.fresh = now.Add(c.timeout / 8)
+	return c.conn.SetWriteDeadline(now.Add(c.timeout))
 }
 
 // Close closes the connection; again it does nothing.
