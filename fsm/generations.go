@@ -7,11 +7,16 @@ type generations[K comparable, V any] struct {
 	most       int         // weight of a generation
 	weigh      func(V) int // positive; nil: each is 1
 	held       int         // weight of the young one
-	young, old map[K]V
+	young, old map[K]weighed[V]
+}
+
+type weighed[V any] struct {
+	value  V
+	weight int
 }
 
 func newGenerations[K comparable, V any](most int, weigh func(V) int) *generations[K, V] {
-	return &generations[K, V]{most: most, weigh: weigh, young: map[K]V{}}
+	return &generations[K, V]{most: most, weigh: weigh, young: map[K]weighed[V]{}}
 }
 
 func (g *generations[K, V]) weight(v V) int {
@@ -23,13 +28,13 @@ func (g *generations[K, V]) weight(v V) int {
 
 func (g *generations[K, V]) get(key K) (V, bool) {
 	if v, ok := g.young[key]; ok {
-		return v, true
+		return v.value, true
 	}
 	v, ok := g.old[key]
 	if ok {
-		g.add(key, v)
+		g.add(key, v.value)
 	}
-	return v, ok
+	return v.value, ok
 }
 
 // add forgets at once what is heavier than a generation.
@@ -40,15 +45,15 @@ func (g *generations[K, V]) add(key K, v V) {
 		return
 	}
 	if g.held+w > g.most {
-		g.old, g.young, g.held = g.young, make(map[K]V, len(g.young)), 0
+		g.old, g.young, g.held = g.young, make(map[K]weighed[V], len(g.young)), 0
 	}
-	g.young[key] = v
+	g.young[key] = weighed[V]{v, w}
 	g.held += w
 }
 
 func (g *generations[K, V]) remove(key K) {
 	if v, ok := g.young[key]; ok {
-		g.held -= g.weight(v)
+		g.held -= v.weight
 		delete(g.young, key)
 	}
 	delete(g.old, key)
@@ -64,7 +69,7 @@ func (g *generations[K, V]) clear() {
 // lookUp is get by bytes: it copies them only where a value gets young again.
 func lookUp[V any](g *generations[string, V], key []byte) (V, bool) {
 	if v, ok := g.young[string(key)]; ok {
-		return v, true
+		return v.value, true
 	}
 	if _, ok := g.old[string(key)]; !ok {
 		var none V

@@ -45,9 +45,9 @@ func TestGenerations(t *testing.T) {
 	}
 }
 
-func weightIn(g *generations[string, int], half map[string]int) (sum int) {
+func weightIn(g *generations[string, int], half map[string]weighed[int]) (sum int) {
 	for _, v := range half {
-		sum += g.weight(v)
+		sum += g.weight(v.value)
 	}
 	return sum
 }

@@ -35,8 +35,8 @@ func (x *access) keyRewrap(op *fsmpb.KeyRewrap) *fsmpb.Result {
 }
 
 func (x *access) rewrap(key uint32, item *fsmpb.Rewrap) bool {
-	r := &record{key: item.GetRecord(), head: &fsmpb.Head{}}
-	if !x.t.get(tableHead, r.key, r.head) {
+	r := x.recordOf(item.GetRecord())
+	if r == nil {
 		return false
 	}
 	v := r.version(item.GetVersion())

@@ -17,8 +17,8 @@ type record struct {
 	head *fsmpb.Head // nil: never put
 }
 
-// record is one to be changed; look is for those that are read alone.
-func (x *access) record(s Scope, path string) *record { return readRecord(x.t, place(s), path) }
+// record is one to be changed, and then saved; look is for those that are read alone.
+func (x *access) record(s Scope, path string) *record { return x.t.take(place(s), path) }
 
 func readRecord(t tx, in placed, path string) *record {
 	r := &record{key: t.opaque("record", in.text, path), in: in, path: path}
@@ -129,7 +129,8 @@ func (r *record) valueKey(version uint64) []byte {
 	return binary.BigEndian.AppendUint64(slices.Clone(r.key), version)
 }
 
-func (x *access) save(r *record) { x.t.set(tableHead, r.key, r.head) }
+// save is the last of what an access does to a record.
+func (x *access) save(r *record) { x.t.save(r) }
 
 // addVersion gives the record its next version; its bytes are charged.
 func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[string]string) *fsmpb.VersionMeta {

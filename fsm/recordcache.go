@@ -39,6 +39,19 @@ func (c *recordCache) look(t tx, in placed, path string) *record {
 	return r
 }
 
+// take is look for a record that is changed: the cache forgets it until keep.
+func (c *recordCache) take(t tx, in placed, path string) *record {
+	id := recordID{in.text, path}
+	r, ok := c.records.get(id)
+	if !ok {
+		return readRecord(t, in, path)
+	}
+	c.records.remove(id)
+	return r
+}
+
+func (c *recordCache) keep(r *record) { c.records.add(recordID{r.in.text, r.path}, r) }
+
 func weightOf(r *record) int { return 1 + len(r.head.GetVersions()) }
 
 // nothingIn: the scope has no directory.

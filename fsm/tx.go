@@ -39,6 +39,10 @@ type tx interface {
 	// look is a record as it stands. It is shared with other accesses, and must not
 	// be changed. Where nothing is in the scope it has no key.
 	look(in placed, path string) *record
+	// take is a record as it stands, of this access alone; what it changes counts once
+	// it is saved.
+	take(in placed, path string) *record
+	save(r *record)
 	set(t table, key []byte, m proto.Message)
 	del(t table, key []byte)
 	// scan calls fn with up to limit keys of the table in ascending order, from

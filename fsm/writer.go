@@ -3,6 +3,7 @@ package fsm
 import (
 	"bytes"
 	"fmt"
+	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 	"google.golang.org/protobuf/proto"
@@ -118,6 +119,15 @@ func (w *writer) look(in placed, path string) *record {
 	return w.cache.records.look(w, in, path)
 }
 
+func (w *writer) take(in placed, path string) *record {
+	return w.cache.records.take(w, in, path)
+}
+
+func (w *writer) save(r *record) {
+	w.set(tableHead, r.key, r.head)
+	w.cache.records.keep(r)
+}
+
 func (w *writer) put(full, plaintext []byte) {
 	k := string(full)
 	if _, ok := w.pending[k]; !ok {
@@ -160,6 +170,7 @@ func (w *writer) commit(db *pebble.DB) error {
 	}
 	batch := db.NewBatch()
 	defer func() { _ = batch.Close() }()
+	slices.Sort(w.order) // neighbours are found faster
 	for _, k := range w.order {
 		if err := w.stage(batch, sealer, k, w.pending[k]); err != nil {
 			return err
