@@ -3,6 +3,7 @@ package node
 import (
 	"context"
 	"math"
+	"runtime"
 	"slices"
 	"sync"
 )
@@ -28,10 +29,12 @@ func newTurns(queue *fairQueue, free, most int) *turns {
 	return &turns{queue: queue, free: free, most: most, ended: make(chan struct{}, 1)}
 }
 
-// wait returns when the next batch may go; false: ctx ended. One goroutine waits.
+// wait returns when the next batch may go; false: ctx ended. One goroutine waits. It
+// lets those go first that are about to push: where none is, that takes no time.
 func (t *turns) wait(ctx context.Context) bool {
 	for {
 		if t.queue.holds(t.need()) {
+			runtime.Gosched()
 			return true
 		}
 		select {
