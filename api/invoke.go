@@ -70,7 +70,7 @@ func (s *Server) invokeMethod(ctx context.Context, peer Peer, m *method, md meta
 // panicked logs what recover returned, without its value: it may be anything. It
 // is called in the deferred function itself.
 func (s *Server) panicked(method string, value any) {
-	if s.methods[method] == nil && method != "http" { // its name is the caller's
+	if s.methods[method] == nil && method != "http" && method != "session" { // its name is the caller's
 		method = "unknown"
 	}
 	s.log.Error("a handler panicked: this is a bug, please report it", "method", method, quiet.Panic(value))

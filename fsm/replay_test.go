@@ -70,8 +70,8 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 }
 
 // TestReplay applies random entries to two stores and to the model. One store
-// is closed and opened, checkpointed and restored on the way; all three must
-// agree on every result, and the stores on the root and the listing.
+// is closed and opened, checkpointed and restored on the way, and sometimes finds
+// nothing in its caches and reads ahead; all three must agree on every result, and the stores on the root and the listing.
 func TestReplay(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBench(t)
@@ -86,11 +86,15 @@ func TestReplay(t *testing.T) {
 		step := func(data []byte) {
 			log = append(log, data)
 			index := uint64(len(log))
-			first, err := b.store.Apply(index, 1, data, false)
+			capture := rapid.Bool().Draw(rt, "capture")
+			first, err := b.store.Apply(index, 1, data, capture)
 			if err != nil {
 				rt.Fatal(err)
 			}
-			second, err := other.Apply(index, 1, data, false)
+			if rapid.Bool().Draw(rt, "cold") {
+				cool(other)
+			}
+			second, err := other.Apply(index, 1, data, capture)
 			if err != nil {
 				rt.Fatal(err)
 			}
@@ -98,7 +102,7 @@ func TestReplay(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			third, _ := applyEntry(model, st, e, index, 1, false)
+			third, _ := applyEntry(model, st, e, index, 1, capture)
 			for i := range third {
 				if first != nil && !proto.Equal(first[i], third[i]) || !proto.Equal(second[i], third[i]) {
 					rt.Fatalf("entry %d, access %d: %v, %v, model %v", index, i, first, second[i], third[i])

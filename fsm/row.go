@@ -64,6 +64,12 @@ func target(a *fsmpb.Access) (path, scope string) {
 
 // OperationOf is the audit's name for an access.
 func OperationOf(a *fsmpb.Access) audit.Operation {
+	switch a.GetOp().(type) { // at once for what comes most
+	case *fsmpb.Access_Get:
+		return audit.OpGet
+	case *fsmpb.Access_Put:
+		return audit.OpPut
+	}
 	f := a.ProtoReflect().WhichOneof(opField)
 	if f == nil {
 		return 0

@@ -135,8 +135,8 @@ func (n *Node) fill(accesses []*fsmpb.Access) error {
 // attempt tries the leader of the moment, and the next one as long as it is
 // certain that nothing was applied.
 func (n *Node) attempt(ctx context.Context, accesses []*fsmpb.Access) decided {
-	limit := time.NewTimer(leaderWait)
-	defer limit.Stop()
+	begin := time.Now()
+	var limit <-chan time.Time // from the first failure on: mostly there is none
 	for tries := 0; ; tries++ {
 		next := n.leader.wait()
 		d := n.once(ctx, accesses)
@@ -144,10 +144,13 @@ func (n *Node) attempt(ctx context.Context, accesses []*fsmpb.Access) decided {
 		if !errors.As(d.err, &notLeader) && !errors.Is(d.err, ErrNoLeader) || tries >= maxRetries {
 			return d
 		}
+		if limit == nil {
+			limit = time.After(leaderWait - time.Since(begin))
+		}
 		select {
 		case <-next:
 		case <-time.After(retryPause << min(tries, 4)):
-		case <-limit.C:
+		case <-limit:
 			return decided{err: fmt.Errorf("%w: no quorum answers", ErrNoLeader)}
 		case <-n.done:
 			return decided{err: ErrStopped}
