@@ -63,7 +63,6 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		return nil, err
 	}
 	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache)
-	w.readAhead(s.st, e, capture)
 	results, rows := applyEntry(w, s.st, e, index, term, capture)
 	if w.err() != nil {
 		return nil, w.err()

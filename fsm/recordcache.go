@@ -39,12 +39,6 @@ func (c *recordCache) look(t tx, in placed, path string) *record {
 	return r
 }
 
-// has: look finds it without the store.
-func (c *recordCache) has(in placed, path string) bool {
-	_, ok := c.records.get(recordID{in.text, path})
-	return ok
-}
-
 // take is look for a record that is changed: the cache forgets it until keep.
 func (c *recordCache) take(t tx, in placed, path string) *record {
 	id := recordID{in.text, path}

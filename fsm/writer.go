@@ -27,11 +27,10 @@ type caches struct {
 	opaques *opaqueCache
 	// requests is of the database that is open.
 	requests *requestFilter
-	reads    *int // rows that the last entry read from the database
 }
 
 func newCaches() caches {
-	return caches{newGenerations[string, []byte](cachedRows, nil), newRecordCache(), newOpaqueCache(), newRequestFilter(), new(int)}
+	return caches{newGenerations[string, []byte](cachedRows, nil), newRecordCache(), newOpaqueCache(), newRequestFilter()}
 }
 
 // writer is the transaction of one entry: what it writes lies in memory until
@@ -41,7 +40,6 @@ type writer struct {
 	keys    *seal.Keyring
 	cache   caches
 	pending map[string][]byte // nil: deleted
-	ahead   map[string][]byte // rows as they stood before this entry; nil: not there
 	order   []string          // of the first write of each key
 	first   error
 }
@@ -90,14 +88,10 @@ func (w *writer) committed(full []byte) []byte {
 	if row, ok := lookUp(w.cache.rows, full); ok {
 		return row
 	}
-	*w.cache.reads++
-	row, ok := w.ahead[string(full)]
-	if !ok {
-		var err error
-		if row, err = w.raw(full); err != nil {
-			w.fail(err)
-			return nil
-		}
+	row, err := w.raw(full)
+	if err != nil {
+		w.fail(err)
+		return nil
 	}
 	if len(row) <= cachedSize && table(full[0]) != tableRequest { // nobody asks for a request's again
 		w.cache.rows.add(string(full), row)
