@@ -71,7 +71,8 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 
 // TestReplay applies random entries to two stores and to the model. One store
 // is closed and opened, checkpointed and restored on the way, and sometimes finds
-// nothing in its caches; all three must agree on every result, and the stores on the root and the listing.
+// nothing in its caches; all three must agree on every result, and the stores on the
+// root and the listing.
 func TestReplay(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		b := newBench(t)
