@@ -121,17 +121,14 @@ func stopGRPC(ctx context.Context, g *grpc.Server) {
 
 // peerFromContext is who called over gRPC.
 func peerFromContext(ctx context.Context) (api.Peer, bool) {
-	p, ok := cluster.PeerFromContext(ctx)
+	conn, ok := cluster.ConnFromContext(ctx)
 	if !ok {
 		return api.Peer{}, false
 	}
-	if conn, ok := cluster.ConnFromContext(ctx); ok {
-		return peerFromConn(conn)
-	}
-	return api.Peer{ID: p.ID, Kind: p.Kind, NotAfter: p.NotAfter, Addr: p.Addr}, p.ID != ""
+	return peerFromConn(conn)
 }
 
-// peerFromConn is who called in a session.
+// peerFromConn is who is at the other end of a caller's connection.
 func peerFromConn(c net.Conn) (api.Peer, bool) {
 	conn, ok := c.(*cluster.Conn)
 	if !ok {

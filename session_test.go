@@ -25,9 +25,7 @@ type sessionOf struct {
 
 func (l *limited) session(path string) *sessionOf {
 	l.t.Helper()
-	d := tls.Dialer{Config: &tls.Config{
-		RootCAs: l.ca.Pool(), MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate(l.mint(path))}, NextProtos: []string{"hexr-session"},
-	}}
+	d := tls.Dialer{Config: l.tlsAs(path, "hexr-session")}
 	conn, err := d.DialContext(l.t.Context(), "tcp", l.server.Addr())
 	if err != nil {
 		l.t.Fatal(err)

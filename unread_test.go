@@ -54,11 +54,17 @@ func TestUnreadAnswers(t *testing.T) {
 
 func (l *limited) dialGRPC(path string) *grpc.ClientConn {
 	l.t.Helper()
-	cfg := &tls.Config{RootCAs: l.ca.Pool(), MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate(l.mint(path))}}
-	conn, err := grpc.NewClient(l.server.Addr(), grpc.WithTransportCredentials(credentials.NewTLS(cfg)))
+	conn, err := grpc.NewClient(l.server.Addr(), grpc.WithTransportCredentials(credentials.NewTLS(l.tlsAs(path))))
 	if err != nil {
 		l.t.Fatal(err)
 	}
 	l.t.Cleanup(func() { _ = conn.Close() })
 	return conn
+}
+
+// tlsAs is a client's configuration with an identity.
+func (l *limited) tlsAs(path string, alpn ...string) *tls.Config {
+	return &tls.Config{
+		RootCAs: l.ca.Pool(), MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{certificate(l.mint(path))}, NextProtos: alpn,
+	}
 }

@@ -22,8 +22,8 @@ const (
 	// alonePause is how long calls go on their own after a node, an older one, did not
 	// know sessions.
 	alonePause = time.Minute
-	// After a node could not be reached, calls fail at once for firstPause, after each
-	// further time twice as long, up to maxPause.
+	// After a node could not be reached, calls fail at once for firstDialPause, after each
+	// further time twice as long, up to maxDialPause.
 	firstDialPause = 50 * time.Millisecond
 	maxDialPause   = time.Second
 )

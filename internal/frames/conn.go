@@ -113,7 +113,7 @@ func (c *Conn) extend(now time.Time) error {
 	return c.conn.SetWriteDeadline(now.Add(c.timeout))
 }
 
-// Close closes the connection; again it does nothing.
+// Close closes the connection.
 func (c *Conn) Close() error { return c.conn.Close() }
 
 func appendMessage(b []byte, m proto.Message) ([]byte, error) {
