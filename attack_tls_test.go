@@ -20,12 +20,13 @@ import (
 	"google.golang.org/grpc/status"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
+	"github.com/hexrdev/hexrd/cluster/clusterpb"
 	"github.com/hexrdev/hexrd/internal/frames"
 )
 
 var tlsAttacks = []row{
-	{"raft-port", "a raft stream with no certificate, an agent's, an operator's, another CA's, a node's that is no member, a member's for another cluster",
-		"a TLS alert, or the end of the connection before a byte of raft", (*attack).raftPort},
+	{"raft-port", "a raft stream, and a stream of proposals, with no certificate, an agent's, an operator's, another CA's, a node's that is no member, a member's for another cluster",
+		"a TLS alert, or the end of the connection before a byte of raft; a node's proposal is refused", (*attack).raftPort},
 	{"alpn", "`hexr-raft` offered beside `h2` and `http/1.1` with an agent's certificate; `h2` or `hexr-session` without one; both of `h2` and `http/1.1`; an unknown protocol",
 		"raft is refused; Unauthenticated, in a session its last word; HTTP/1.1; an alert", (*attack).alpn},
 	{"tls-version", "TLS 1.2, for each protocol", "an alert", (*attack).tlsVersion},
@@ -56,6 +57,21 @@ func (a *attack) raftPort() {
 		if n, err := conn.Read(make([]byte, 1)); n > 0 || err == nil {
 			a.t.Errorf("%s: a raft stream is open", name)
 		}
+		a.proposeAs(name, certs, id)
+	}
+}
+
+// proposeAs wants no answer, or a refusal: a proposal is a member's of this cluster.
+func (a *attack) proposeAs(name string, certs []tls.Certificate, cluster []byte) {
+	conn, err := a.dial(a.config(certs, "hexr-propose"))
+	if err != nil {
+		return
+	}
+	calls := frames.New(conn, 1<<20, time.Minute)
+	_ = calls.Write(&clusterpb.ProposeRequest{Id: 1, ClusterId: cluster, Proposal: []byte("x")})
+	var got clusterpb.ProposeResponse
+	if err := calls.Read(&got); err == nil && got.GetRefusal().GetKind() != clusterpb.Refusal_KIND_NOT_MEMBER && got.GetRefusal().GetKind() != clusterpb.Refusal_KIND_WRONG_CLUSTER {
+		a.t.Errorf("%s: a proposal is answered with %v", name, &got)
 	}
 }
 
@@ -94,7 +110,7 @@ func (a *attack) alpn() {
 }
 
 func (a *attack) tlsVersion() {
-	for _, alpn := range []string{"hexr-raft", "hexr-session", "h2", "http/1.1"} {
+	for _, alpn := range []string{"hexr-raft", "hexr-propose", "hexr-session", "h2", "http/1.1"} {
 		cfg := a.config(a.as("/hexr/node/n1"), alpn)
 		cfg.MinVersion, cfg.MaxVersion = tls.VersionTLS10, tls.VersionTLS12
 		if _, err := a.dial(cfg); err == nil {

@@ -4,6 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/hexrdev/hexrd/cluster"
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
@@ -14,8 +18,18 @@ import (
 // turns its refusals into the replica's errors. What is not certain stays
 // node.ErrUnknownOutcome.
 type forwarder struct {
-	peers  *cluster.Peers
-	nodeID string // this node's
+	peers   *cluster.Peers
+	nodeID  string // this node's
+	seconds *prometheus.HistogramVec
+}
+
+func newForwarder(p *cluster.Peers, nodeID string, r *prometheus.Registry) forwarder {
+	f := forwarder{peers: p, nodeID: nodeID, seconds: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+		Namespace: "hexrd", Name: "forward_seconds", Help: "Time until the leader answered a proposal of this node, by answer.",
+		Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
+	}, []string{"answer"})}
+	r.MustRegister(f.seconds)
+	return f
 }
 
 // Ask asks a node where it stands, and what it knows of this one.
@@ -41,12 +55,21 @@ func (f forwarder) Ask(ctx context.Context, id, addr string) (node.Standing, err
 }
 
 func (f forwarder) Propose(ctx context.Context, leaderID, leaderAddr string, proposal []byte) ([]byte, error) {
+	begin := time.Now()
 	reply, err := f.peers.Propose(ctx, leaderID, leaderAddr, proposal)
+	var refusal *cluster.RefusalError
+	answer := "BROKE"
+	switch {
+	case err == nil:
+		answer = "OK"
+	case errors.As(err, &refusal):
+		answer = strings.TrimPrefix(refusal.Kind.String(), "KIND_")
+	}
+	f.seconds.WithLabelValues(answer).Observe(time.Since(begin).Seconds())
 	if err == nil {
 		return reply, nil
 	}
-	var refusal *cluster.RefusalError
-	if !errors.As(err, &refusal) {
+	if refusal == nil {
 		return nil, fmt.Errorf("%w: %w", node.ErrUnknownOutcome, err)
 	}
 	switch refusal.Kind {

@@ -47,7 +47,7 @@ func (s *Server) serve() (err error) {
 		return fmt.Errorf("open api: %w", err)
 	}
 	s.registerMetrics()
-	s.grpc, s.nodes = s.newGRPC(false), s.newGRPC(true)
+	s.grpc, s.nodes = s.newGRPC(), s.newGRPC()
 	s.http = &http.Server{
 		Handler: s.api.HTTPHandler(), ReadHeaderTimeout: headerTimeout, ReadTimeout: bodyTimeout, WriteTimeout: answerTimeout,
 		IdleTimeout:    idleTimeout,
@@ -56,8 +56,12 @@ func (s *Server) serve() (err error) {
 	}
 	s.own(func(context.Context) { s.ended(s.grpc.Serve(s.listener.GRPC())) })
 	s.own(func(context.Context) { s.ended(s.nodes.Serve(s.listener.Nodes())) })
-	s.sessions = s.newSessions()
-	s.own(func(context.Context) { s.ended(s.sessions.serve(s.api)) })
+	s.carriers = []*carrier{
+		s.carry(s.listener.Sessions(), s.api.ServeSessions),
+		s.carry(s.listener.Proposals(), func(ctx context.Context, l net.Listener) error {
+			return cluster.ServeProposals(ctx, l, replica{s}, s.log)
+		}),
+	}
 	s.own(func(context.Context) { s.ended(s.http.Serve(s.listener.HTTP())) })
 	if s.cfg.AdminSocket != "" {
 		if s.admin, err = openAdmin(s.cfg.AdminSocket, s); err != nil {
@@ -68,8 +72,8 @@ func (s *Server) serve() (err error) {
 }
 
 // newGRPC is a server for callers, or one for nodes.
-func (s *Server) newGRPC(nodes bool) *grpc.Server {
-	g := grpc.NewServer(append(s.api.GRPCOptions(nodes),
+func (s *Server) newGRPC() *grpc.Server {
+	g := grpc.NewServer(append(s.api.GRPCOptions(),
 		grpc.Creds(cluster.Credentials()),
 		grpc.KeepaliveEnforcementPolicy(keepalive.EnforcementPolicy{MinTime: 10 * time.Second, PermitWithoutStream: true}),
 		grpc.KeepaliveParams(keepalive.ServerParameters{Time: 30 * time.Second, Timeout: 10 * time.Second}),
@@ -108,8 +112,8 @@ func (s *Server) stopServing(ctx context.Context) {
 			stopping.Go(func() { stopGRPC(ctx, g) })
 		}
 	}
-	if s.sessions != nil {
-		stopping.Go(func() { s.sessions.stop(ctx) })
+	for _, c := range s.carriers {
+		stopping.Go(func() { c.stop(ctx) })
 	}
 	stopping.Wait()
 }

@@ -48,7 +48,7 @@ type Server struct {
 	api       *api.Server
 	registry  *prometheus.Registry
 	grpc      *grpc.Server
-	sessions  *sessions
+	carriers  []*carrier
 	nodes     *grpc.Server // for other nodes: no caller's flood reaches it
 	http      *http.Server
 	admin     *admin
@@ -208,7 +208,7 @@ func (s *Server) openNode(ctx context.Context, fresh bool) (err error) {
 		ID: s.nodeID, Dir: s.cfg.DataDir, Address: s.cfg.advertise(), LogStore: s.cfg.LogStore,
 		Keys: s.keys.ring, InstallKeys: s.keys.install, ExportKeys: s.keys.ring.Export,
 		Stream:  cluster.NewStreamLayer(s.listener, s.admission.resolve),
-		Forward: forwarder{s.peers, s.nodeID}, Logger: s.log,
+		Forward: newForwarder(s.peers, s.nodeID, s.registry), Logger: s.log,
 		Joining: fresh && len(s.cfg.Join) > 0, AskAlso: s.cfg.Join, Admitters: s.admitters,
 		Refuse: s.disks.refuse,
 		Limits: node.Limits{

@@ -20,8 +20,6 @@ const (
 	// maxRequest bounds a caller's gRPC message: the largest value, its labels, and
 	// enough above it to refuse what is too large in our own words.
 	maxRequest = 5 << 18
-	// maxProposal bounds a node's.
-	maxProposal = 16 << 20
 	// maxStreams of one connection: somewhat more than a caller may have in flight,
 	// so that it is told. What a caller does not read waits in the node's memory.
 	maxStreams = 320
@@ -44,16 +42,12 @@ const (
 const maxHeaders = 32 << 10
 
 // GRPCOptions make every call of a server, whatever its service, go through the
-// limits and the method table. A server for nodes alone takes their proposals.
-func (s *Server) GRPCOptions(nodes bool) []grpc.ServerOption {
-	size := maxRequest
-	if nodes {
-		size = maxProposal
-	}
+// limits and the method table.
+func (s *Server) GRPCOptions() []grpc.ServerOption {
 	return []grpc.ServerOption{
 		grpc.InTapHandle(s.tap), grpc.StatsHandler(connections{s}),
 		grpc.UnaryInterceptor(s.interceptUnary), grpc.StreamInterceptor(s.interceptStream),
-		grpc.MaxRecvMsgSize(size), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
+		grpc.MaxRecvMsgSize(maxRequest), grpc.MaxHeaderListSize(maxHeaders), grpc.MaxConcurrentStreams(maxStreams),
 		grpc.NumStreamWorkers(streamWorkers),
 		grpc.StaticStreamWindowSize(streamWindow), grpc.StaticConnWindowSize(connWindow),
 	}

@@ -90,7 +90,6 @@ func methodTable() map[string]*method {
 		{hexrv1.Cluster_RotateKeys_FullMethodName, rulers, audit.OpKeyAdd, unary((*Server).rotateKeys)},
 
 		// Answered by their own services: what they decide is an access there.
-		{"/hexr.cluster.v1.Peer/Propose", nodes, 0, nil},
 		{"/hexr.cluster.v1.Peer/Join", nodes, audit.OpMemberJoin, nil},
 		{"/hexr.cluster.v1.Peer/Enter", nodes, 0, nil},
 		{"/hexr.cluster.v1.Peer/Status", nodes, 0, nil},

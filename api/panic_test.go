@@ -44,7 +44,7 @@ func TestPanics(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := grpc.NewServer(s.GRPCOptions(false)...)
+	server := grpc.NewServer(s.GRPCOptions()...)
 	s.RegisterGRPC(server)
 	go func() { _ = server.Serve(l) }()
 	defer server.Stop()

@@ -102,6 +102,7 @@ func (s *Server) carry(ctx context.Context, conn net.Conn, work chan<- carried) 
 	if err != nil {
 		se.send(refusal(&hexrv1.Call{}, err, nil)) // the last word
 	}
+	se.calls.Flush()
 	_ = conn.Close()
 	reading.Wait()
 }

@@ -223,7 +223,7 @@ func TestSessionRefuses(t *testing.T) {
 		{hexrv1.Vault_Get_FullMethodName, "\xff", "INVALID_ARGUMENT"},
 		{hexrv1.Vault_Put_FullMethodName, "", "WRONG_CLASS"},
 		{hexrv1.Vault_Watch_FullMethodName, "", "UNKNOWN_METHOD"},
-		{"/hexr.cluster.v1.Peer/Propose", "", "UNKNOWN_METHOD"},
+		{"/hexr.cluster.v1.Peer/Status", "", "UNKNOWN_METHOD"},
 		{"/grpc.health.v1.Health/Check", "", "UNKNOWN_METHOD"},
 		{"/hexr.v1.Vault/None", "", "UNKNOWN_METHOD"},
 	} {

@@ -15,10 +15,12 @@ const (
 	protoGRPC
 	protoRaft
 	protoSession
+	protoPropose
 )
 
 const (
 	alpnRaft    = "hexr-raft"
+	alpnPropose = "hexr-propose"
 	alpnSession = "hexr-session"
 	alpnH2      = "h2"
 	alpnHTTP    = "http/1.1"
@@ -29,13 +31,15 @@ var (
 	errEvicted = errors.New("too many unfinished handshakes of one address")
 )
 
-// choose: hexr-raft is a raft stream, hexr-session carries calls of a client; h2
-// without http/1.1 is gRPC; anything else is HTTP/JSON, which requests a certificate
-// but does not require one.
+// choose: hexr-raft is a raft stream, hexr-propose carries a member's proposals,
+// hexr-session calls of a client; h2 without http/1.1 is gRPC; anything else is
+// HTTP/JSON, which requests a certificate but does not require one.
 func choose(offered []string) protocol {
 	switch {
 	case slices.Contains(offered, alpnRaft):
 		return protoRaft
+	case slices.Contains(offered, alpnPropose):
+		return protoPropose
 	case slices.Contains(offered, alpnSession):
 		return protoSession
 	case slices.Contains(offered, alpnH2) && !slices.Contains(offered, alpnHTTP):
@@ -48,6 +52,8 @@ func negotiated(state tls.ConnectionState) protocol {
 	switch state.NegotiatedProtocol {
 	case alpnRaft:
 		return protoRaft
+	case alpnPropose:
+		return protoPropose
 	case alpnSession:
 		return protoSession
 	case alpnH2:
@@ -56,11 +62,12 @@ func negotiated(state tls.ConnectionState) protocol {
 	return protoHTTP
 }
 
-// serverConfig picks the protocol's configuration for each hello. Only raft
-// streams fail in the handshake for want of a certificate: the other protocols
-// can say so in their own words.
+// serverConfig picks the protocol's configuration for each hello. What
+// only nodes speak fails in the handshake for want of a certificate: the other
+// protocols can say so in their own words.
 func serverConfig(t TLS, p *paces, held *holds, h *handshakes, turns *hellos) *tls.Config {
 	raft := t.Server([]string{alpnRaft}, true)
+	propose := t.Server([]string{alpnPropose}, true)
 	session := t.Server([]string{alpnSession}, false)
 	grpc := t.Server([]string{alpnH2}, false)
 	http := t.Server([]string{alpnHTTP}, false)
@@ -78,6 +85,8 @@ func serverConfig(t TLS, p *paces, held *holds, h *handshakes, turns *hellos) *t
 			switch proto {
 			case protoRaft:
 				return raft, nil
+			case protoPropose:
+				return propose, nil
 			case protoSession:
 				return session, nil
 			case protoGRPC:

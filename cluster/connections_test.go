@@ -152,13 +152,16 @@ func TestRoom(t *testing.T) {
 	}
 }
 
-// slow answers a proposal when it is told to.
+// slow answers an empty proposal when it is told to.
 type slow struct {
 	backend
 	came, answer chan struct{}
 }
 
-func (s slow) Propose(context.Context, string, []byte) ([]byte, error) {
+func (s slow) Propose(_ context.Context, _ string, proposal []byte) ([]byte, error) {
+	if len(proposal) > 0 {
+		return proposal, nil
+	}
 	s.came <- struct{}{}
 	<-s.answer
 	return []byte("late"), nil
@@ -180,6 +183,7 @@ func TestRenewalKeepsCalls(t *testing.T) {
 	RegisterPeer(s, b)
 	go func() { _ = s.Serve(l.Nodes()) }()
 	t.Cleanup(s.Stop)
+	serveProposals(t, l, b)
 	own := newTLS("node/n2", longLived)
 	p := NewPeers(PeersConfig{TLS: own, ClusterID: func() [16]byte { return testID }})
 	defer func() { _ = p.Close() }()

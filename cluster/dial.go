@@ -12,6 +12,15 @@ import (
 
 var errNotKept = errors.New("the connection was closed: its peer was refused meanwhile, or this node is closing")
 
+// dial connects to a node.
+func (s *connections) dial(ctx context.Context, addr, nodeID, alpn string) (*Conn, error) {
+	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	return s.connect(ctx, raw, nodeID, alpn)
+}
+
 // connect finishes a handshake as the client, and keeps the connection for as
 // long as the server is who was dialled.
 func (s *connections) connect(ctx context.Context, raw net.Conn, nodeID, alpn string) (*Conn, error) {

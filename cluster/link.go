@@ -14,11 +14,15 @@ import (
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
 )
 
-// link is a connection to a node. When this node's SVID is renewed, or that of the
-// other must soon be, the next call makes a new one, and the old is closed after
-// its last call: an SVID's end would cut it off in the middle of one.
+// link is the connections to a node: gRPC's, and that of proposals. When this node's
+// SVID is renewed, or that of the other must soon be, the next call makes a new one,
+// and the old is closed after its last call: an SVID's end would cut it off in the
+// middle of one.
 type link struct {
 	*grpc.ClientConn
+	to      target
+	dialing chan struct{} // has room for who looks after proposals
+	stream  *proposer
 	calls   int
 	retired bool
 	renewAt atomic.Int64 // unix nanoseconds; 0: not connected yet
@@ -34,7 +38,10 @@ const (
 // SVIDs are renewed at half of their life.
 func (l *link) connected(c *Conn) {
 	now := time.Now()
-	l.renewAt.Store(now.Add(c.peer.NotAfter.Sub(now) * 3 / 4).UnixNano())
+	at := now.Add(c.peer.NotAfter.Sub(now) * 3 / 4).UnixNano()
+	if !l.renewAt.CompareAndSwap(0, at) && at < l.renewAt.Load() {
+		l.renewAt.Store(at)
+	}
 }
 
 func (l *link) due() bool {
@@ -42,20 +49,21 @@ func (l *link) due() bool {
 	return at != 0 && time.Now().UnixNano() > at
 }
 
-// renew retires all links at each change of this node's SVID or its bundles.
-func (p *Peers) renew() {
+// renew retires all links at each change of this node's SVID or its bundles. It takes
+// the next change's channel before it does: none is missed.
+func (p *Peers) renew(updated <-chan struct{}) {
 	for {
-		updated := p.cfg.TLS.Updated()
-		p.mu.Lock()
-		for t := range p.links {
-			p.retire(t)
-		}
-		p.mu.Unlock()
 		select {
 		case <-updated:
 		case <-p.done:
 			return
 		}
+		updated = p.cfg.TLS.Updated()
+		p.mu.Lock()
+		for t := range p.links {
+			p.retire(t)
+		}
+		p.mu.Unlock()
 	}
 }
 
@@ -63,7 +71,7 @@ func (p *Peers) retire(t target) {
 	l := p.links[t]
 	delete(p.links, t)
 	if l.retired = true; l.calls == 0 {
-		_ = l.Close()
+		l.end()
 	}
 }
 
@@ -100,12 +108,20 @@ func (p *Peers) give(l *link) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if l.calls--; l.calls == 0 && l.retired {
-		_ = l.Close()
+		l.end()
+	}
+}
+
+// end closes a link that has no calls.
+func (l *link) end() {
+	_ = l.Close()
+	if l.stream != nil {
+		_ = l.stream.calls.Close()
 	}
 }
 
 func (p *Peers) newLink(t target) (*link, error) {
-	l := &link{}
+	l := &link{to: t, dialing: make(chan struct{}, 1)}
 	c, err := grpc.NewClient("passthrough:///"+t.addr,
 		grpc.WithTransportCredentials(dialCredentials{conns: p.conns, nodeID: t.id, connected: l.connected}),
 		grpc.WithConnectParams(grpc.ConnectParams{

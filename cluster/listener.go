@@ -31,8 +31,8 @@ type Listener struct {
 
 	strange rate.Sometimes // warns
 
-	raft, sessions, grpc, http, nodes *queue
-	conns                             *connections
+	raft, proposals, sessions, grpc, http, nodes *queue
+	conns                                        *connections
 
 	ctx    context.Context // of handshakes
 	cancel context.CancelFunc
@@ -68,7 +68,8 @@ func Listen(ctx context.Context, c Config) (*Listener, error) {
 		conns: newConnections(c.TLS, c.Admission, c.Limits), strange: rate.Sometimes{Interval: warnEvery}, done: make(chan struct{}),
 	}
 	l.ctx, l.cancel = context.WithCancel(context.Background())
-	l.raft, l.sessions, l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l), newQueue(l), newQueue(l)
+	l.raft, l.proposals, l.sessions = newQueue(l), newQueue(l), newQueue(l)
+	l.grpc, l.http, l.nodes = newQueue(l), newQueue(l), newQueue(l)
 	l.wg.Go(l.accept)
 	return l, nil
 }
@@ -81,6 +82,10 @@ func (l *Listener) GRPC() net.Listener { return l.grpc }
 
 // Nodes gives those of callers of the node class, in place of GRPC.
 func (l *Listener) Nodes() net.Listener { return l.nodes }
+
+// Proposals gives the connections of nodes that speak hexr-propose; ServeProposals
+// answers them.
+func (l *Listener) Proposals() net.Listener { return l.proposals }
 
 // Sessions gives the connections that speak hexr-session.
 func (l *Listener) Sessions() net.Listener { return l.sessions }
@@ -152,7 +157,7 @@ func (l *Listener) shake(raw *answering) {
 		return
 	}
 	c.peer.Addr = raw.RemoteAddr().String()
-	if c.proto == protoRaft && !l.admitRaft(c) {
+	if !l.admit(c) {
 		_ = raw.Close()
 		return
 	}
@@ -165,6 +170,18 @@ func (l *Listener) shake(raw *answering) {
 		return
 	}
 	l.queue(c).hand(c)
+}
+
+// admit refuses who may not speak a protocol of nodes; in the others its calls are
+// answered so.
+func (l *Listener) admit(c *Conn) bool {
+	switch c.proto {
+	case protoRaft:
+		return l.admitRaft(c)
+	case protoPropose: // each proposal is of a member, or refused
+		return c.peer.Node != "" && !l.cfg.Admission.Blocked(c.peer)
+	}
+	return true
 }
 
 // admitRaft lets only members of this cluster open a raft stream. The dialer
@@ -191,6 +208,8 @@ func (l *Listener) queue(c *Conn) *queue {
 	switch {
 	case c.proto == protoRaft:
 		return l.raft
+	case c.proto == protoPropose:
+		return l.proposals
 	case c.proto == protoSession:
 		return l.sessions
 	case c.proto == protoGRPC && c.peer.Node != "":

@@ -45,7 +45,8 @@ func NewPeers(c PeersConfig) *Peers {
 	p := &Peers{
 		cfg: c, conns: newConnections(c.TLS, nil, Limits{}.withDefaults()), links: map[target]*link{}, done: make(chan struct{}),
 	}
-	p.wg.Go(p.renew)
+	updated := c.TLS.Updated()
+	p.wg.Go(func() { p.renew(updated) })
 	return p
 }
 
@@ -67,6 +68,17 @@ func (p *Peers) Close() error {
 	p.conns.close()
 	p.wg.Wait()
 	return errors.Join(errs...)
+}
+
+// own runs a goroutine that Close waits for; false: the pool is closed.
+func (p *Peers) own(run func()) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	p.wg.Go(run)
+	return true
 }
 
 func unavailable(why string) error {
@@ -98,10 +110,21 @@ func call[R interface{ GetRefusal() *clusterpb.Refusal }](
 
 // Propose hands a proposal to a node that should lead.
 func (p *Peers) Propose(ctx context.Context, id, addr string, proposal []byte) ([]byte, error) {
-	resp, err := call(ctx, p, target{id, addr}, func(c clusterpb.PeerClient, cluster []byte) (*clusterpb.ProposeResponse, error) {
-		return c.Propose(ctx, &clusterpb.ProposeRequest{ClusterId: cluster, Proposal: proposal})
-	})
-	return resp.GetReply(), err
+	l, err := p.take(target{id, addr})
+	if err != nil {
+		return nil, err
+	}
+	defer p.give(l)
+	s, err := p.stream(ctx, l)
+	if err != nil {
+		return nil, err
+	}
+	cluster := p.cfg.ClusterID()
+	resp, err := s.propose(ctx, &clusterpb.ProposeRequest{ClusterId: cluster[:], Proposal: proposal})
+	if err != nil {
+		return nil, fmt.Errorf("%w: propose to a node: %w", ErrUnknownOutcome, err)
+	}
+	return resp.GetReply(), fromRefusal(resp.GetRefusal())
 }
 
 // Join asks any node at that address to admit this node.

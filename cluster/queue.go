@@ -23,6 +23,12 @@ func newQueue(l *Listener) *queue {
 // hand passes a connection to who accepts; it closes it when nobody does.
 func (q *queue) hand(c *Conn) {
 	select {
+	case <-q.closed:
+		_ = c.Close()
+		return
+	default:
+	}
+	select {
 	case q.conns <- c:
 		return
 	case <-q.l.done:

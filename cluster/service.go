@@ -11,7 +11,7 @@ import (
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
 )
 
-// Backend is the replica behind the Peer service. Refusals are *RefusalError;
+// Backend is the replica behind the Peer service and members' proposals. Refusals are *RefusalError;
 // any other error tells the caller that the outcome is unknown.
 type Backend interface {
 	Propose(ctx context.Context, from string, proposal []byte) ([]byte, error)
@@ -55,13 +55,17 @@ func (s *service) member(ctx context.Context, clusterID []byte) (Peer, error) {
 	if err != nil {
 		return Peer{}, err
 	}
+	return p, s.belongs(p, clusterID)
+}
+
+func (s *service) belongs(p Peer, clusterID []byte) error {
 	if !s.same(clusterID) {
-		return Peer{}, &RefusalError{Kind: clusterpb.Refusal_KIND_WRONG_CLUSTER}
+		return &RefusalError{Kind: clusterpb.Refusal_KIND_WRONG_CLUSTER}
 	}
 	if !s.backend.IsMember(p.Node) {
-		return Peer{}, &RefusalError{Kind: clusterpb.Refusal_KIND_NOT_MEMBER}
+		return &RefusalError{Kind: clusterpb.Refusal_KIND_NOT_MEMBER}
 	}
-	return p, nil
+	return nil
 }
 
 func (s *service) same(clusterID []byte) bool {
@@ -76,16 +80,6 @@ func answer(err error) (*clusterpb.Refusal, error) {
 		return nil, err
 	}
 	return toRefusal(err), nil
-}
-
-func (s *service) Propose(ctx context.Context, req *clusterpb.ProposeRequest) (*clusterpb.ProposeResponse, error) {
-	p, err := s.member(ctx, req.GetClusterId())
-	var reply []byte
-	if err == nil {
-		reply, err = s.backend.Propose(ctx, p.Node, req.GetProposal())
-	}
-	refusal, err := answer(err)
-	return &clusterpb.ProposeResponse{Reply: reply, Refusal: refusal}, err
 }
 
 func (s *service) Join(ctx context.Context, req *clusterpb.JoinRequest) (*clusterpb.JoinResponse, error) {

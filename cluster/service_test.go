@@ -47,6 +47,7 @@ func serve(t *testing.T, adm *members) string {
 	l := listen(t, newTLS("node/n1", longLived), adm, Limits{})
 	s := grpc.NewServer(grpc.Creds(Credentials()))
 	RegisterPeer(s, backend{adm})
+	serveProposals(t, l, backend{adm})
 	ended := make(chan error, 2)
 	go func() { ended <- s.Serve(l.Nodes()) }()
 	go func() { ended <- s.Serve(l.GRPC()) }()
@@ -73,41 +74,34 @@ func TestPeerService(t *testing.T) {
 	if reply, err := member.Propose(ctx, "n1", addr, []byte("p")); err != nil || string(reply) != "n2 p" {
 		t.Fatalf("%q, %v", reply, err)
 	}
-	refused := func(err error) clusterpb.Refusal_Kind {
-		var r *RefusalError
-		if errors.As(err, &r) {
-			return r.Kind
-		}
-		return clusterpb.Refusal_KIND_UNSPECIFIED
-	}
 	_, err := member.Propose(ctx, "n1", addr, []byte("elsewhere"))
 	var r *RefusalError
 	if !errors.As(err, &r) || r.LeaderID != "n7" || r.LeaderAddress != "x:1" {
 		t.Errorf("another leader: %v", err)
 	}
-	if _, err := member.Propose(ctx, "n1", addr, []byte("break")); refused(err) != clusterpb.Refusal_KIND_UNKNOWN_OUTCOME {
+	if _, err := member.Propose(ctx, "n1", addr, []byte("break")); refusedWith(err) != clusterpb.Refusal_KIND_UNKNOWN_OUTCOME {
 		t.Errorf("what broke: %v", err)
 	}
-	if _, err := member.Propose(ctx, "n1", "127.0.0.1:1", nil); refused(err) != clusterpb.Refusal_KIND_UNAVAILABLE {
+	if _, err := member.Propose(ctx, "n1", "127.0.0.1:1", nil); refusedWith(err) != clusterpb.Refusal_KIND_UNAVAILABLE {
 		t.Errorf("nobody there is certain: %v", err)
 	}
-	if _, err := member.Propose(ctx, "n3", addr, nil); refused(err) != clusterpb.Refusal_KIND_UNAVAILABLE {
+	if _, err := member.Propose(ctx, "n3", addr, nil); refusedWith(err) != clusterpb.Refusal_KIND_UNAVAILABLE {
 		t.Errorf("another node than dialled: %v", err)
 	}
-	if _, err := peersAs(t, "node/n2", [16]byte{9}).Status(ctx, "n1", addr, ""); refused(err) != clusterpb.Refusal_KIND_WRONG_CLUSTER {
+	if _, err := peersAs(t, "node/n2", [16]byte{9}).Status(ctx, "n1", addr, ""); refusedWith(err) != clusterpb.Refusal_KIND_WRONG_CLUSTER {
 		t.Errorf("another cluster: %v", err)
 	}
 	stranger := peersAs(t, "node/n9", testID)
-	if _, err := stranger.Propose(ctx, "n1", addr, nil); refused(err) != clusterpb.Refusal_KIND_NOT_MEMBER {
+	if _, err := stranger.Propose(ctx, "n1", addr, nil); refusedWith(err) != clusterpb.Refusal_KIND_NOT_MEMBER {
 		t.Errorf("no member: %v", err)
 	}
 	if key, err := member.Key(ctx, "n1", addr, "value", 7); err != nil || string(key) != "key" {
 		t.Errorf("a member gets %q: %v", key, err)
 	}
-	if key, err := stranger.Key(ctx, "n1", addr, "value", 7); refused(err) != clusterpb.Refusal_KIND_NOT_MEMBER || len(key) > 0 {
+	if key, err := stranger.Key(ctx, "n1", addr, "value", 7); refusedWith(err) != clusterpb.Refusal_KIND_NOT_MEMBER || len(key) > 0 {
 		t.Errorf("a key for no member: %v", err)
 	}
-	if key, err := peersAs(t, "node/n2", [16]byte{9}).Key(ctx, "n1", addr, "value", 7); refused(err) != clusterpb.Refusal_KIND_WRONG_CLUSTER || len(key) > 0 {
+	if key, err := peersAs(t, "node/n2", [16]byte{9}).Key(ctx, "n1", addr, "value", 7); refusedWith(err) != clusterpb.Refusal_KIND_WRONG_CLUSTER || len(key) > 0 {
 		t.Errorf("a key for another cluster: %v", err)
 	}
 	if _, err := stranger.Join(ctx, addr, &clusterpb.JoinRequest{}); err != nil {
@@ -124,7 +118,7 @@ func TestPeerServiceIsForNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	methods := clusterpb.Peer_ServiceDesc.Methods
-	if len(methods) != 9 {
+	if len(methods) != 8 {
 		t.Errorf("%d methods: is the new one for nodes alone?", len(methods))
 	}
 	for _, m := range methods {

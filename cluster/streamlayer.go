@@ -51,11 +51,7 @@ func (s *StreamLayer) Dial(addr raft.ServerAddress, timeout time.Duration) (net.
 	deadline := time.Now().Add(timeout)
 	ctx, cancel := context.WithDeadline(context.Background(), deadline)
 	defer cancel()
-	raw, err := (&net.Dialer{}).DialContext(ctx, "tcp", string(addr))
-	if err != nil {
-		return nil, fmt.Errorf("dial member: %w", err)
-	}
-	conn, err := s.l.conns.connect(ctx, raw, nodeID, alpnRaft)
+	conn, err := s.l.conns.dial(ctx, string(addr), nodeID, alpnRaft)
 	if err != nil {
 		return nil, fmt.Errorf("dial member: %w", err)
 	}

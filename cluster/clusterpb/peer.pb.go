@@ -212,10 +212,15 @@ func (x *Refusal) GetMessage() string {
 	return ""
 }
 
+// ProposeRequest hands accesses to the leader, ProposeResponse says what became of
+// them. Members only, on connections of their own (ALPN hexr-propose), each message
+// behind its length.
 type ProposeRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	ClusterId     []byte                 `protobuf:"bytes,1,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
 	Proposal      []byte                 `protobuf:"bytes,2,opt,name=proposal,proto3" json:"proposal,omitempty"`
+	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`           // of the answer
+	Timeout       int64                  `protobuf:"varint,4,opt,name=timeout,proto3" json:"timeout,omitempty"` // nanoseconds for which an answer is waited for
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -264,10 +269,25 @@ func (x *ProposeRequest) GetProposal() []byte {
 	return nil
 }
 
+func (x *ProposeRequest) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
+}
+
+func (x *ProposeRequest) GetTimeout() int64 {
+	if x != nil {
+		return x.Timeout
+	}
+	return 0
+}
+
 type ProposeResponse struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Reply         []byte                 `protobuf:"bytes,1,opt,name=reply,proto3" json:"reply,omitempty"`
 	Refusal       *Refusal               `protobuf:"bytes,2,opt,name=refusal,proto3" json:"refusal,omitempty"`
+	Id            uint64                 `protobuf:"varint,3,opt,name=id,proto3" json:"id,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -314,6 +334,13 @@ func (x *ProposeResponse) GetRefusal() *Refusal {
 		return x.Refusal
 	}
 	return nil
+}
+
+func (x *ProposeResponse) GetId() uint64 {
+	if x != nil {
+		return x.Id
+	}
+	return 0
 }
 
 type JoinRequest struct {
@@ -1518,14 +1545,17 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\x0fKIND_NOT_MEMBER\x10\x05\x12\x0f\n" +
 	"\vKIND_DENIED\x10\x06\x12\x18\n" +
 	"\x14KIND_UNKNOWN_OUTCOME\x10\a\x12\x14\n" +
-	"\x10KIND_UNAVAILABLE\x10\b\"K\n" +
+	"\x10KIND_UNAVAILABLE\x10\b\"u\n" +
 	"\x0eProposeRequest\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x01 \x01(\fR\tclusterId\x12\x1a\n" +
-	"\bproposal\x18\x02 \x01(\fR\bproposal\"[\n" +
+	"\bproposal\x18\x02 \x01(\fR\bproposal\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\x12\x18\n" +
+	"\atimeout\x18\x04 \x01(\x03R\atimeout\"k\n" +
 	"\x0fProposeResponse\x12\x14\n" +
 	"\x05reply\x18\x01 \x01(\fR\x05reply\x122\n" +
-	"\arefusal\x18\x02 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal\"y\n" +
+	"\arefusal\x18\x02 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal\x12\x0e\n" +
+	"\x02id\x18\x03 \x01(\x04R\x02id\"y\n" +
 	"\vJoinRequest\x12\x18\n" +
 	"\aaddress\x18\x01 \x01(\tR\aaddress\x12\x1b\n" +
 	"\taudit_key\x18\x02 \x01(\fR\bauditKey\x12\x14\n" +
@@ -1626,9 +1656,8 @@ const file_cluster_clusterpb_peer_proto_rawDesc = "" +
 	"\x04root\x18\x04 \x01(\fR\x04root\"V\n" +
 	"\fSignResponse\x12\x12\n" +
 	"\x04note\x18\x01 \x01(\fR\x04note\x122\n" +
-	"\arefusal\x18\x02 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal2\x8e\x05\n" +
-	"\x04Peer\x12L\n" +
-	"\aPropose\x12\x1f.hexr.cluster.v1.ProposeRequest\x1a .hexr.cluster.v1.ProposeResponse\x12C\n" +
+	"\arefusal\x18\x02 \x01(\v2\x18.hexr.cluster.v1.RefusalR\arefusal2\xc0\x04\n" +
+	"\x04Peer\x12C\n" +
 	"\x04Join\x12\x1c.hexr.cluster.v1.JoinRequest\x1a\x1d.hexr.cluster.v1.JoinResponse\x12F\n" +
 	"\x05Enter\x12\x1d.hexr.cluster.v1.EnterRequest\x1a\x1e.hexr.cluster.v1.EnterResponse\x12I\n" +
 	"\x06Status\x12\x1e.hexr.cluster.v1.StatusRequest\x1a\x1f.hexr.cluster.v1.StatusResponse\x12C\n" +
@@ -1694,26 +1723,24 @@ var file_cluster_clusterpb_peer_proto_depIdxs = []int32{
 	21, // 12: hexr.cluster.v1.KeyUseResponse.keys:type_name -> hexr.cluster.v1.StorageKeyUse
 	2,  // 13: hexr.cluster.v1.KeyUseResponse.refusal:type_name -> hexr.cluster.v1.Refusal
 	2,  // 14: hexr.cluster.v1.SignResponse.refusal:type_name -> hexr.cluster.v1.Refusal
-	3,  // 15: hexr.cluster.v1.Peer.Propose:input_type -> hexr.cluster.v1.ProposeRequest
-	5,  // 16: hexr.cluster.v1.Peer.Join:input_type -> hexr.cluster.v1.JoinRequest
-	9,  // 17: hexr.cluster.v1.Peer.Enter:input_type -> hexr.cluster.v1.EnterRequest
-	11, // 18: hexr.cluster.v1.Peer.Status:input_type -> hexr.cluster.v1.StatusRequest
-	13, // 19: hexr.cluster.v1.Peer.Root:input_type -> hexr.cluster.v1.RootRequest
-	15, // 20: hexr.cluster.v1.Peer.Change:input_type -> hexr.cluster.v1.ChangeRequest
-	17, // 21: hexr.cluster.v1.Peer.Key:input_type -> hexr.cluster.v1.KeyRequest
-	19, // 22: hexr.cluster.v1.Peer.KeyUse:input_type -> hexr.cluster.v1.KeyUseRequest
-	22, // 23: hexr.cluster.v1.Peer.Sign:input_type -> hexr.cluster.v1.SignRequest
-	4,  // 24: hexr.cluster.v1.Peer.Propose:output_type -> hexr.cluster.v1.ProposeResponse
-	6,  // 25: hexr.cluster.v1.Peer.Join:output_type -> hexr.cluster.v1.JoinResponse
-	10, // 26: hexr.cluster.v1.Peer.Enter:output_type -> hexr.cluster.v1.EnterResponse
-	12, // 27: hexr.cluster.v1.Peer.Status:output_type -> hexr.cluster.v1.StatusResponse
-	14, // 28: hexr.cluster.v1.Peer.Root:output_type -> hexr.cluster.v1.RootResponse
-	16, // 29: hexr.cluster.v1.Peer.Change:output_type -> hexr.cluster.v1.ChangeResponse
-	18, // 30: hexr.cluster.v1.Peer.Key:output_type -> hexr.cluster.v1.KeyResponse
-	20, // 31: hexr.cluster.v1.Peer.KeyUse:output_type -> hexr.cluster.v1.KeyUseResponse
-	23, // 32: hexr.cluster.v1.Peer.Sign:output_type -> hexr.cluster.v1.SignResponse
-	24, // [24:33] is the sub-list for method output_type
-	15, // [15:24] is the sub-list for method input_type
+	5,  // 15: hexr.cluster.v1.Peer.Join:input_type -> hexr.cluster.v1.JoinRequest
+	9,  // 16: hexr.cluster.v1.Peer.Enter:input_type -> hexr.cluster.v1.EnterRequest
+	11, // 17: hexr.cluster.v1.Peer.Status:input_type -> hexr.cluster.v1.StatusRequest
+	13, // 18: hexr.cluster.v1.Peer.Root:input_type -> hexr.cluster.v1.RootRequest
+	15, // 19: hexr.cluster.v1.Peer.Change:input_type -> hexr.cluster.v1.ChangeRequest
+	17, // 20: hexr.cluster.v1.Peer.Key:input_type -> hexr.cluster.v1.KeyRequest
+	19, // 21: hexr.cluster.v1.Peer.KeyUse:input_type -> hexr.cluster.v1.KeyUseRequest
+	22, // 22: hexr.cluster.v1.Peer.Sign:input_type -> hexr.cluster.v1.SignRequest
+	6,  // 23: hexr.cluster.v1.Peer.Join:output_type -> hexr.cluster.v1.JoinResponse
+	10, // 24: hexr.cluster.v1.Peer.Enter:output_type -> hexr.cluster.v1.EnterResponse
+	12, // 25: hexr.cluster.v1.Peer.Status:output_type -> hexr.cluster.v1.StatusResponse
+	14, // 26: hexr.cluster.v1.Peer.Root:output_type -> hexr.cluster.v1.RootResponse
+	16, // 27: hexr.cluster.v1.Peer.Change:output_type -> hexr.cluster.v1.ChangeResponse
+	18, // 28: hexr.cluster.v1.Peer.Key:output_type -> hexr.cluster.v1.KeyResponse
+	20, // 29: hexr.cluster.v1.Peer.KeyUse:output_type -> hexr.cluster.v1.KeyUseResponse
+	23, // 30: hexr.cluster.v1.Peer.Sign:output_type -> hexr.cluster.v1.SignResponse
+	23, // [23:31] is the sub-list for method output_type
+	15, // [15:23] is the sub-list for method input_type
 	15, // [15:15] is the sub-list for extension type_name
 	15, // [15:15] is the sub-list for extension extendee
 	0,  // [0:15] is the sub-list for field type_name

@@ -21,15 +21,14 @@ import (
 const _ = grpc.SupportPackageIsVersion9
 
 const (
-	Peer_Propose_FullMethodName = "/hexr.cluster.v1.Peer/Propose"
-	Peer_Join_FullMethodName    = "/hexr.cluster.v1.Peer/Join"
-	Peer_Enter_FullMethodName   = "/hexr.cluster.v1.Peer/Enter"
-	Peer_Status_FullMethodName  = "/hexr.cluster.v1.Peer/Status"
-	Peer_Root_FullMethodName    = "/hexr.cluster.v1.Peer/Root"
-	Peer_Change_FullMethodName  = "/hexr.cluster.v1.Peer/Change"
-	Peer_Key_FullMethodName     = "/hexr.cluster.v1.Peer/Key"
-	Peer_KeyUse_FullMethodName  = "/hexr.cluster.v1.Peer/KeyUse"
-	Peer_Sign_FullMethodName    = "/hexr.cluster.v1.Peer/Sign"
+	Peer_Join_FullMethodName   = "/hexr.cluster.v1.Peer/Join"
+	Peer_Enter_FullMethodName  = "/hexr.cluster.v1.Peer/Enter"
+	Peer_Status_FullMethodName = "/hexr.cluster.v1.Peer/Status"
+	Peer_Root_FullMethodName   = "/hexr.cluster.v1.Peer/Root"
+	Peer_Change_FullMethodName = "/hexr.cluster.v1.Peer/Change"
+	Peer_Key_FullMethodName    = "/hexr.cluster.v1.Peer/Key"
+	Peer_KeyUse_FullMethodName = "/hexr.cluster.v1.Peer/KeyUse"
+	Peer_Sign_FullMethodName   = "/hexr.cluster.v1.Peer/Sign"
 )
 
 // PeerClient is the client API for Peer service.
@@ -38,8 +37,6 @@ const (
 //
 // Peer is served to callers of the node class only.
 type PeerClient interface {
-	// Propose hands accesses to the leader. Members only.
-	Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error)
 	// Join admits the calling node and hands over the keyring. Any node class caller.
 	Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error)
 	// Enter adds the admitted calling node to raft as a non-voter.
@@ -64,16 +61,6 @@ type peerClient struct {
 
 func NewPeerClient(cc grpc.ClientConnInterface) PeerClient {
 	return &peerClient{cc}
-}
-
-func (c *peerClient) Propose(ctx context.Context, in *ProposeRequest, opts ...grpc.CallOption) (*ProposeResponse, error) {
-	cOpts := append([]grpc.CallOption{grpc.StaticMethod()}, opts...)
-	out := new(ProposeResponse)
-	err := c.cc.Invoke(ctx, Peer_Propose_FullMethodName, in, out, cOpts...)
-	if err != nil {
-		return nil, err
-	}
-	return out, nil
 }
 
 func (c *peerClient) Join(ctx context.Context, in *JoinRequest, opts ...grpc.CallOption) (*JoinResponse, error) {
@@ -162,8 +149,6 @@ func (c *peerClient) Sign(ctx context.Context, in *SignRequest, opts ...grpc.Cal
 //
 // Peer is served to callers of the node class only.
 type PeerServer interface {
-	// Propose hands accesses to the leader. Members only.
-	Propose(context.Context, *ProposeRequest) (*ProposeResponse, error)
 	// Join admits the calling node and hands over the keyring. Any node class caller.
 	Join(context.Context, *JoinRequest) (*JoinResponse, error)
 	// Enter adds the admitted calling node to raft as a non-voter.
@@ -190,9 +175,6 @@ type PeerServer interface {
 // pointer dereference when methods are called.
 type UnimplementedPeerServer struct{}
 
-func (UnimplementedPeerServer) Propose(context.Context, *ProposeRequest) (*ProposeResponse, error) {
-	return nil, status.Error(codes.Unimplemented, "method Propose not implemented")
-}
 func (UnimplementedPeerServer) Join(context.Context, *JoinRequest) (*JoinResponse, error) {
 	return nil, status.Error(codes.Unimplemented, "method Join not implemented")
 }
@@ -236,24 +218,6 @@ func RegisterPeerServer(s grpc.ServiceRegistrar, srv PeerServer) {
 		t.testEmbeddedByValue()
 	}
 	s.RegisterService(&Peer_ServiceDesc, srv)
-}
-
-func _Peer_Propose_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
-	in := new(ProposeRequest)
-	if err := dec(in); err != nil {
-		return nil, err
-	}
-	if interceptor == nil {
-		return srv.(PeerServer).Propose(ctx, in)
-	}
-	info := &grpc.UnaryServerInfo{
-		Server:     srv,
-		FullMethod: Peer_Propose_FullMethodName,
-	}
-	handler := func(ctx context.Context, req interface{}) (interface{}, error) {
-		return srv.(PeerServer).Propose(ctx, req.(*ProposeRequest))
-	}
-	return interceptor(ctx, in, info, handler)
 }
 
 func _Peer_Join_Handler(srv interface{}, ctx context.Context, dec func(interface{}) error, interceptor grpc.UnaryServerInterceptor) (interface{}, error) {
@@ -407,10 +371,6 @@ var Peer_ServiceDesc = grpc.ServiceDesc{
 	ServiceName: "hexr.cluster.v1.Peer",
 	HandlerType: (*PeerServer)(nil),
 	Methods: []grpc.MethodDesc{
-		{
-			MethodName: "Propose",
-			Handler:    _Peer_Propose_Handler,
-		},
 		{
 			MethodName: "Join",
 			Handler:    _Peer_Join_Handler,

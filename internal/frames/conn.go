@@ -80,7 +80,17 @@ func (c *Conn) Write(m proto.Message) error {
 		c.flush()
 	}
 	c.writing = false
+	c.room.Broadcast()
 	return c.err
+}
+
+// Flush waits until what others left to the write under way has left too, or broke.
+func (c *Conn) Flush() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for c.writing {
+		c.room.Wait()
+	}
 }
 
 // flush writes what waits. It gives mu up meanwhile.
@@ -113,7 +123,7 @@ func (c *Conn) extend(now time.Time) error {
 	return c.conn.SetWriteDeadline(now.Add(c.timeout))
 }
 
-// Close closes the connection.
+// Close closes the connection; what waits to be written is lost.
 func (c *Conn) Close() error { return c.conn.Close() }
 
 func appendMessage(b []byte, m proto.Message) ([]byte, error) {

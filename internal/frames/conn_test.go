@@ -5,8 +5,10 @@ import (
 	"errors"
 	"io"
 	"net"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -56,6 +58,44 @@ func TestWriters(t *testing.T) {
 	if slices.ContainsFunc(a.spare, func(b byte) bool { return b != 0 }) || slices.ContainsFunc(a.spare[:cap(a.spare)], func(b byte) bool { return b != 0 }) {
 		t.Error("what was written stays in memory")
 	}
+}
+
+// What a writer left to another one has left, too, when Flush returns.
+func TestFlush(t *testing.T) {
+	a, b := pair(t, time.Minute)
+	writing := make(chan error, 1)
+	go func() { writing <- a.Write(wrapperspb.Bytes([]byte("first"))) }()
+	for { // until it waits for who reads
+		a.mu.Lock()
+		under := a.writing
+		a.mu.Unlock()
+		if under {
+			break
+		}
+		runtime.Gosched()
+	}
+	if err := a.Write(wrapperspb.Bytes([]byte("second"))); err != nil {
+		t.Fatal(err)
+	}
+	var read atomic.Int32
+	flushed := make(chan int32, 1)
+	go func() {
+		a.Flush()
+		flushed <- read.Load()
+	}()
+	for range 2 {
+		read.Add(1)
+		if err := b.Read(&wrapperspb.BytesValue{}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := <-flushed; n != 2 {
+		t.Errorf("it waited for %d messages of 2", n)
+	}
+	if err := <-writing; err != nil {
+		t.Error(err)
+	}
+	a.Flush()
 }
 
 // A peer that takes nothing ends the connection; all who write hear of it.
