@@ -19,7 +19,7 @@ const (
 	carriedMax = 32 << 10
 	// takingTimeout is how long a client may take none of its answers.
 	takingTimeout = 30 * time.Second
-	// sessionWorkers goroutines run the calls of all sessions one after the other: their
+	// sessionWorkers goroutines, and one for each session, read calls and run them: their
 	// stacks have grown already. More calls than that at a time get goroutines of their own.
 	sessionWorkers = 128
 )
@@ -31,7 +31,10 @@ type session struct {
 	peer  Peer
 	conn  *connection
 	calls *frames.Conn
-	work  chan<- carried
+	known bool
+	ctx   context.Context // of its calls
+	idle  chan<- *session // takes over to read
+	read  chan error      // why there is nothing to read any more
 
 	mu       sync.Mutex
 	ended    bool                          // nothing is begun any more
@@ -41,7 +44,6 @@ type session struct {
 
 // carried is a call that the limits admitted.
 type carried struct {
-	of     *session
 	ctx    context.Context
 	pass   *pass
 	method *method
@@ -52,17 +54,13 @@ type carried struct {
 // the last session has ended. EndStreams ends them once what is under way is answered;
 // the end of ctx at once.
 func (s *Server) ServeSessions(ctx context.Context, l net.Listener) error {
-	work := make(chan carried)
+	idle := make(chan *session)
 	var open, workers sync.WaitGroup
 	defer workers.Wait()
-	defer close(work)
+	defer close(idle)
 	defer open.Wait()
 	for range sessionWorkers {
-		workers.Go(func() {
-			for c := range work {
-				c.of.run(c)
-			}
-		})
+		workers.Go(func() { work(idle) })
 	}
 	for {
 		conn, err := l.Accept()
@@ -72,28 +70,45 @@ func (s *Server) ServeSessions(ctx context.Context, l net.Listener) error {
 		if err != nil {
 			return err
 		}
-		open.Go(func() { s.carry(ctx, conn, work) })
+		open.Go(func() {
+			s.carry(ctx, conn, idle, func(se *session) {
+				workers.Go(func() {
+					if !se.take() {
+						work(idle)
+					}
+				})
+			})
+		})
+	}
+}
+
+// work reads the calls of sessions until one of them ends.
+func work(idle <-chan *session) {
+	for se := range idle {
+		if se.take() {
+			return
+		}
 	}
 }
 
 // carry runs a session until its connection ends, which cancels what is under way, or
 // the node stops.
-func (s *Server) carry(ctx context.Context, conn net.Conn, work chan<- carried) {
+func (s *Server) carry(ctx context.Context, conn net.Conn, idle chan<- *session, start func(*session)) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	peer, known := s.cfg.PeerFromConn(conn)
 	se := &session{
 		s: s, peer: peer, conn: &connection{}, calls: frames.New(conn, carriedMax, takingTimeout),
-		work: work, underWay: map[uint64]context.CancelFunc{},
+		known: known, ctx: ctx, idle: idle, read: make(chan error, 1), underWay: map[uint64]context.CancelFunc{},
 	}
 	defer s.limits.ended(se.conn)
-	read := make(chan error, 1)
-	var reading sync.WaitGroup
-	reading.Go(func() { read <- se.read(ctx, known) })
+	start(se)
 	var err error
+	reading := true
 	select {
-	case err = <-read:
+	case err = <-se.read:
+		reading = false
 		cancel()
 	case <-s.ending:
 		err = ErrStopped
@@ -104,67 +119,86 @@ func (s *Server) carry(ctx context.Context, conn net.Conn, work chan<- carried) 
 	}
 	se.calls.Flush()
 	_ = conn.Close()
-	reading.Wait()
+	if reading {
+		<-se.read
+	}
 }
 
-// read takes calls until the connection or the session ends; nil: there is nothing to
-// say about it.
-func (se *session) read(ctx context.Context, known bool) (err error) {
+// take reads until there is a call to run, hands the reading on, and runs it: nobody
+// is woken for a call. It reports whether the session has ended.
+func (se *session) take() (ended bool) {
+	c, err := se.next()
+	if c == nil {
+		se.read <- err
+		return true
+	}
+	se.run(*c)
+	return false
+}
+
+// next reads until there is a call to run that another goroutine reads on behind, or
+// the connection or the session ends; no error: there is nothing to say about it.
+func (se *session) next() (c *carried, err error) {
 	defer func() {
 		if v := recover(); v != nil {
 			se.s.panicked("session", v)
-			err = errPanic
+			c, err = nil, errPanic
 		}
 	}()
-	if !known {
-		return errUnauthenticated
+	if !se.known {
+		return nil, errUnauthenticated
 	}
 	for {
 		in := &hexrv1.Call{}
 		err := se.calls.Read(in)
 		switch {
 		case errors.Is(err, frames.ErrTooLarge):
-			return errCarried
+			return nil, errCarried
 		case errors.Is(err, proto.Error):
-			return errNoCall
+			return nil, errNoCall
 		case err != nil:
-			return nil
+			return nil, nil
 		}
 		se.cancel(in.GetCancelled())
-		if err := se.begin(ctx, in); err != nil {
-			return err
+		c, err := se.begin(in)
+		if err != nil {
+			return nil, err
+		}
+		if c == nil {
+			continue
+		}
+		select {
+		case se.idle <- se:
+			return c, nil
+		default:
+			go se.run(*c)
 		}
 	}
 }
 
-// begin starts a call, or refuses it. An error ends the session.
-func (se *session) begin(ctx context.Context, in *hexrv1.Call) error {
-	c, pause, err := se.admit(ctx, in)
+// begin returns a call that is to be run, or refuses it. An error ends the session.
+func (se *session) begin(in *hexrv1.Call) (*carried, error) {
+	c, pause, err := se.admit(in)
 	switch {
 	case err == nil && c.ctx != nil:
-		select {
-		case se.work <- c:
-		default:
-			go se.run(c)
-		}
-		return nil
+		return &c, nil
 	case err == nil || errors.Is(err, errCallID):
-		return err
+		return nil, err
 	}
 	se.s.metrics.answered(se.s.known(in.GetMethod()), err, 0)
 	if pause > 0 {
-		wait(ctx, pause)
+		wait(se.ctx, pause)
 	}
 	if in.GetMethod() != "" {
 		se.send(refusal(in, err, nil))
 	}
-	return nil
+	return nil, nil
 }
 
 // admit applies the limits to a call. One without a request counts too, since a flood
 // of those must not be free, but is nothing to run: it has no context.
-func (se *session) admit(ctx context.Context, in *hexrv1.Call) (c carried, pause time.Duration, err error) {
-	c = carried{of: se, method: se.s.methods[in.GetMethod()], in: in}
+func (se *session) admit(in *hexrv1.Call) (c carried, pause time.Duration, err error) {
+	c = carried{method: se.s.methods[in.GetMethod()], in: in}
 	if c.pass, pause, err = se.s.limited(se.peer); err != nil {
 		return c, pause, err
 	}
@@ -173,7 +207,7 @@ func (se *session) admit(ctx context.Context, in *hexrv1.Call) (c carried, pause
 	case c.method == nil || c.method.handle == nil:
 		err = errMethod
 	default:
-		c.ctx, err = se.add(ctx, in.GetId())
+		c.ctx, err = se.add(in.GetId())
 	}
 	if c.ctx == nil {
 		c.pass.release()
@@ -182,7 +216,7 @@ func (se *session) admit(ctx context.Context, in *hexrv1.Call) (c carried, pause
 }
 
 // add makes a call one that is under way.
-func (se *session) add(ctx context.Context, id uint64) (context.Context, error) {
+func (se *session) add(id uint64) (ctx context.Context, err error) {
 	se.mu.Lock()
 	defer se.mu.Unlock()
 	if se.ended {
@@ -191,7 +225,7 @@ func (se *session) add(ctx context.Context, id uint64) (context.Context, error) 
 	if id == 0 || se.underWay[id] != nil {
 		return nil, errCallID
 	}
-	ctx, se.underWay[id] = context.WithCancel(ctx)
+	ctx, se.underWay[id] = context.WithCancel(se.ctx)
 	se.running.Add(1)
 	return ctx, nil
 }

@@ -266,7 +266,7 @@ func FuzzCarried(f *testing.F) {
 			return
 		}
 		se := &session{s: c, peer: peer}
-		a := se.answer(carried{se, t.Context(), nil, m, &hexrv1.Call{Id: 1, Method: name, Request: request, Traceparent: parent}})
+		a := se.answer(carried{t.Context(), nil, m, &hexrv1.Call{Id: 1, Method: name, Request: request, Traceparent: parent}})
 		if a.GetId() != 1 || a.GetResult() == nil {
 			t.Fatal("no answer: ", a)
 		}
