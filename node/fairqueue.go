@@ -53,6 +53,13 @@ func (q *fairQueue) holds(need int) bool {
 	return q.count >= need
 }
 
+// length is how many accesses wait.
+func (q *fairQueue) length() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.count
+}
+
 // take returns the next item; nil: none waits.
 func (q *fairQueue) take() *item {
 	q.mu.Lock()

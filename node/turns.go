@@ -6,10 +6,16 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+
+	"golang.org/x/sys/unix"
 )
 
-// growth was measured: at 1 there are a quarter more entries at 64 workers.
-const growth = 2
+const (
+	// growth was measured: at 1 there are a quarter more entries at 64 workers.
+	growth = 2
+	// yieldsMost bounds what others get first.
+	yieldsMost = 12
+)
 
 // turns says when what waits may go on its way. Some batches go at once; while so
 // many are under way, a further one goes only when it holds growth times as much as
@@ -29,12 +35,11 @@ func newTurns(queue *fairQueue, free, most int) *turns {
 	return &turns{queue: queue, free: free, most: most, ended: make(chan struct{}, 1)}
 }
 
-// wait returns when the next batch may go; false: ctx ended. One goroutine waits. It
-// lets those go first that are about to push: where none is, that takes no time.
+// wait returns when the next batch may go; false: ctx ended. One goroutine waits.
 func (t *turns) wait(ctx context.Context) bool {
 	for {
 		if t.queue.holds(t.need()) {
-			runtime.Gosched()
+			t.yield()
 			return true
 		}
 		select {
@@ -43,6 +48,23 @@ func (t *turns) wait(ctx context.Context) bool {
 		case <-ctx.Done():
 			return false
 		}
+	}
+}
+
+// yield lets those go first that are about to push: this process's goroutines, and for
+// as long as that brings more what else the processor has to run, callers and other
+// nodes among it. A processor that is idle returns at once; on one that is busy an
+// entry holds half as much again, and what an entry costs is what keeps it busy.
+func (t *turns) yield() {
+	runtime.Gosched()
+	held := t.queue.length()
+	for range yieldsMost {
+		_, _, _ = unix.Syscall(unix.SYS_SCHED_YIELD, 0, 0, 0) // it can't fail
+		now := t.queue.length()
+		if now == held {
+			return
+		}
+		held = now
 	}
 }
 
