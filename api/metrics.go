@@ -11,9 +11,15 @@ import (
 type metrics struct {
 	calls   *prometheus.CounterVec
 	seconds *prometheus.HistogramVec
+	ok      map[string]series // of methods, so that an answer needs no look by labels
 }
 
-func newMetrics(r *prometheus.Registry) *metrics {
+type series struct {
+	calls   prometheus.Counter
+	seconds prometheus.Observer
+}
+
+func newMetrics(r *prometheus.Registry, methods map[string]*method) *metrics {
 	m := &metrics{
 		calls: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Namespace: "hexrd", Name: "api_calls_total", Help: "Calls by method and answer.",
@@ -23,12 +29,23 @@ func newMetrics(r *prometheus.Registry) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0005, 2, 14),
 		}, []string{"method"}),
 	}
+	m.ok = make(map[string]series, len(methods))
+	for name := range methods {
+		m.ok[name] = series{m.calls.WithLabelValues(name, answeredOK), m.seconds.WithLabelValues(name)}
+	}
 	r.MustRegister(m.calls, m.seconds)
 	return m
 }
 
+const answeredOK = "OK"
+
 func (m *metrics) answered(method string, err error, took time.Duration) {
-	answer := "OK"
+	if s, found := m.ok[method]; found && err == nil {
+		s.calls.Inc()
+		s.seconds.Observe(took.Seconds())
+		return
+	}
+	answer := answeredOK
 	if err != nil {
 		f := failureOf(err)
 		answer = f.reason

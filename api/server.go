@@ -62,12 +62,11 @@ func New(c Config) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("api: %w", err)
 	}
-	s := &Server{
-		cfg: c, backend: c.Backend, log: c.Logger, rules: rules, limits: limits, guesses: guesses, metrics: newMetrics(c.Registry),
-		ending: make(chan struct{}),
-	}
-	s.methods = methodTable()
-	return s, nil
+	methods := methodTable()
+	return &Server{
+		cfg: c, backend: c.Backend, log: c.Logger, rules: rules, limits: limits, guesses: guesses, metrics: newMetrics(c.Registry, methods),
+		methods: methods, ending: make(chan struct{}),
+	}, nil
 }
 
 // EndStreams ends the streams that would not end by themselves, so that their

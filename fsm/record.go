@@ -15,6 +15,18 @@ type record struct {
 	in   placed
 	path string
 	head *fsmpb.Head // nil: never put
+
+	// Of one that is looked at alone, so that a get needs not go through its versions.
+	settled bool
+	exists  bool
+	latest  *fsmpb.VersionMeta // what a get reads; or nil
+}
+
+// settle says that the record does not change until it is taken.
+func (r *record) settle() {
+	r.settled = false
+	r.exists, r.latest = r.present(), r.version(0)
+	r.settled = true
 }
 
 // record is one to be changed, and then saved; look is for those that are read alone.
@@ -44,6 +56,9 @@ func (x *access) recordOf(key []byte) *record {
 
 // present: there is a version that is not destroyed.
 func (r *record) present() bool {
+	if r.settled {
+		return r.exists
+	}
 	for _, v := range r.head.GetVersions() {
 		if !v.GetDestroyed() {
 			return true
@@ -63,6 +78,9 @@ func (r *record) live() bool {
 
 // version is the meta of a version, 0 the current one; nil where it is not kept.
 func (r *record) version(n uint64) *fsmpb.VersionMeta {
+	if n == 0 && r.settled {
+		return r.latest
+	}
 	if n == 0 {
 		n = r.current()
 	}
@@ -171,6 +189,7 @@ func (x *access) purge(r *record) {
 	r.head.Versions, r.head.DeletedAt, r.head.ByProvisioner = nil, 0, false
 	r.head.Current, r.head.Rotation, r.head.Period = 0, nil, 0
 	x.save(r)
+	r.settled = false // a put goes on with it
 	if was {
 		x.charge(r.in.Scope, -1, 0)
 		x.unlist(r.in.Scope, r.path)

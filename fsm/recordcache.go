@@ -35,7 +35,7 @@ func (c *recordCache) look(t tx, in placed, path string) *record {
 		return r
 	}
 	r := readRecord(t, in, path)
-	c.records.add(id, r)
+	c.keep(r)
 	return r
 }
 
@@ -47,10 +47,14 @@ func (c *recordCache) take(t tx, in placed, path string) *record {
 		return readRecord(t, in, path)
 	}
 	c.records.remove(id)
+	r.settled = false
 	return r
 }
 
-func (c *recordCache) keep(r *record) { c.records.add(recordID{r.in.text, r.path}, r) }
+func (c *recordCache) keep(r *record) {
+	r.settle()
+	c.records.add(recordID{r.in.text, r.path}, r)
+}
 
 func weightOf(r *record) int { return 1 + len(r.head.GetVersions()) }
 

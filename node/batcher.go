@@ -10,10 +10,12 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// Proposals under way to the leader: so many go at once, so many at most.
+// Proposals under way to the leader: so many go at once, so many at most, each further
+// one as large as the smallest.
 const (
-	forwardsFree = 1
-	forwardsMost = 4
+	forwardsFree   = 1
+	forwardsMost   = 4
+	forwardsGrowth = 1
 )
 
 // batcher merges what waits on a follower into proposals for the leader. There
@@ -27,7 +29,7 @@ type batcher struct {
 
 func newBatcher(n *Node) *batcher {
 	queue := newFairQueue(n.cfg.Limits.Queue)
-	return &batcher{n, queue, newTurns(queue, forwardsFree, forwardsMost)}
+	return &batcher{n, queue, newTurns(queue, forwardsFree, forwardsMost, forwardsGrowth)}
 }
 
 func (b *batcher) run(ctx context.Context) {

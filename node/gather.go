@@ -18,6 +18,7 @@ const (
 	// stored where twice as much waits. Meanwhile the proposals of all nodes gather.
 	entriesFree    = 1
 	entriesMost    = 2
+	entriesGrowth  = 2
 	enqueueTimeout = 2 * time.Second
 	entryFormat    = 1
 )
@@ -39,7 +40,7 @@ type gather struct {
 
 func newGather(n *Node) *gather {
 	queue := newFairQueue(n.cfg.Limits.Queue)
-	return &gather{n: n, queue: queue, turns: newTurns(queue, entriesFree, entriesMost)}
+	return &gather{n: n, queue: queue, turns: newTurns(queue, entriesFree, entriesMost, entriesGrowth)}
 }
 
 func (g *gather) run(ctx context.Context) {

@@ -10,12 +10,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const (
-	// growth was measured: at 1 there are a quarter more entries at 64 workers.
-	growth = 2
-	// yieldsMost bounds what others get first.
-	yieldsMost = 12
-)
+// yieldsMost bounds what others get first.
+const yieldsMost = 12
 
 // turns says when what waits may go on its way. Some batches go at once; while so
 // many are under way, a further one goes only when it holds growth times as much as
@@ -23,16 +19,17 @@ const (
 // costs the same syncs and messages however much it holds. There is no timer: the
 // end of a batch lets the next one go, and an idle node adds no delay.
 type turns struct {
-	queue      *fairQueue
-	free, most int
+	queue *fairQueue
+	// So many go at once, so many at most, and those between hold growth times as much.
+	free, most, growth int
 
 	mu    sync.Mutex
 	under []int // accesses of each batch that is under way
 	ended chan struct{}
 }
 
-func newTurns(queue *fairQueue, free, most int) *turns {
-	return &turns{queue: queue, free: free, most: most, ended: make(chan struct{}, 1)}
+func newTurns(queue *fairQueue, free, most, growth int) *turns {
+	return &turns{queue: queue, free: free, most: most, growth: growth, ended: make(chan struct{}, 1)}
 }
 
 // wait returns when the next batch may go; false: ctx ended. One goroutine waits.
@@ -78,7 +75,7 @@ func (t *turns) need() int {
 	case len(t.under) >= t.most:
 		return math.MaxInt
 	}
-	return growth * slices.Min(t.under)
+	return t.growth * slices.Min(t.under)
 }
 
 // begin counts a batch as under way; end takes it back.

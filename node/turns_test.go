@@ -10,8 +10,9 @@ import (
 // TestTurns: a batch goes at once while few are under way, then only growth times as
 // large as the smallest of them, and never beyond the most; the end of one lets the next go.
 func TestTurns(t *testing.T) {
+	const growth = 2
 	q := newFairQueue(100)
-	turns := newTurns(q, 1, 2)
+	turns := newTurns(q, 1, 2, growth)
 	push := func(accesses int) {
 		if !q.push("a", &item{accesses: make([]*fsmpb.Access, accesses)}) {
 			t.Fatal("no room")
