@@ -12,7 +12,8 @@ import (
 
 const (
 	// dialLost is how long it is tried to reach a leader whose stream has ended.
-	dialLost = 300 * time.Millisecond
+	dialLost  = 300 * time.Millisecond
+	dialPause = 10 * time.Millisecond
 	// standApart is what lies between the candidacies of two followers: those that
 	// stand together split the votes.
 	standApart = 250 * time.Millisecond
@@ -31,20 +32,33 @@ func (n *Node) watchLeader(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if id, addr := n.Leader(); id != "" && id != n.cfg.ID && n.refuses(addr) {
+		if id, addr := n.Leader(); id != "" && id != n.cfg.ID && n.refuses(ctx, addr) {
 			n.succeed(ctx, id)
 		}
 	}
 }
 
-// refuses reports that nobody listens at an address.
-func (n *Node) refuses(addr string) bool {
-	conn, err := n.cfg.Stream.Dial(raft.ServerAddress(addr), dialLost)
-	if err == nil {
-		_ = conn.Close()
-		return false
+// refuses reports that nobody listens at an address. A process that ends may close its
+// streams before its port: who dials in between is reset, and is to ask again.
+func (n *Node) refuses(ctx context.Context, addr string) bool {
+	for end := time.Now().Add(dialLost); time.Now().Before(end); {
+		conn, err := n.cfg.Stream.Dial(raft.ServerAddress(addr), time.Until(end))
+		if err == nil {
+			_ = conn.Close()
+			return false
+		}
+		if errors.Is(err, syscall.ECONNREFUSED) {
+			return true
+		}
+		pause := time.NewTimer(dialPause)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return false
+		}
 	}
-	return errors.Is(err, syscall.ECONNREFUSED)
+	return false
 }
 
 // succeed stands for election, the followers one after the other in the order of

@@ -1,9 +1,54 @@
 package node
 
 import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
 	"testing"
 	"time"
+
+	"github.com/hashicorp/raft"
 )
+
+// dialled answers dials with one error after the other, the last for ever.
+type dialled struct {
+	raft.StreamLayer
+	errs []error
+}
+
+func (d *dialled) Dial(raft.ServerAddress, time.Duration) (net.Conn, error) {
+	err := d.errs[0]
+	if len(d.errs) > 1 {
+		d.errs = d.errs[1:]
+	}
+	if err != nil {
+		return nil, err
+	}
+	conn, _ := net.Pipe()
+	return conn, nil
+}
+
+// TestRefuses: an end shows as a refused dial, also where the port closes a moment
+// after the streams; all else is left to raft's timers.
+func TestRefuses(t *testing.T) {
+	refused, reset := &net.OpError{Op: "dial", Err: os.NewSyscallError("connect", syscall.ECONNREFUSED)}, &net.OpError{Op: "read", Err: syscall.ECONNRESET}
+	for name, c := range map[string]struct {
+		errs []error
+		want bool
+	}{
+		"refused":             {[]error{refused}, true},
+		"reset, then refused": {[]error{reset, errors.New("EOF"), refused}, true},
+		"accepted":            {[]error{nil}, false},
+		"reset, then there":   {[]error{reset, nil}, false},
+		"no answer":           {[]error{os.ErrDeadlineExceeded}, false},
+	} {
+		n := &Node{cfg: Config{Stream: &dialled{errs: c.errs}}}
+		if got := n.refuses(t.Context(), "x"); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
 
 // TestLeaderIsMissed: followers notice the end of the leader's process by
 // themselves, long before raft's timers.
