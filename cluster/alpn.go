@@ -62,9 +62,9 @@ func negotiated(state tls.ConnectionState) protocol {
 	return protoHTTP
 }
 
-// serverConfig picks the protocol's configuration for each hello. What
-// only nodes speak fails in the handshake for want of a certificate: the other
-// protocols can say so in their own words.
+// serverConfig picks the protocol's configuration for each hello. What only nodes
+// speak fails in the handshake for want of a certificate: the other protocols can say
+// so in their own words.
 func serverConfig(t TLS, p *paces, held *holds, h *handshakes, turns *hellos) *tls.Config {
 	raft := t.Server([]string{alpnRaft}, true)
 	propose := t.Server([]string{alpnPropose}, true)

@@ -38,8 +38,8 @@ func ServeProposals(ctx context.Context, l net.Listener, b Backend, log *slog.Lo
 	s := &proposals{service: &service{backend: b}, log: log}
 	var open sync.WaitGroup
 	defer open.Wait()
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	drained, drain := context.WithCancel(ctx)
+	defer drain()
 	defer s.end() // before the connections are closed, and before their end is waited for
 	for {
 		conn, err := l.Accept()
@@ -54,7 +54,7 @@ func ServeProposals(ctx context.Context, l net.Listener, b Backend, log *slog.Lo
 			_ = conn.Close()
 			continue
 		}
-		open.Go(func() { s.serve(ctx, c) })
+		open.Go(func() { s.serve(ctx, drained, c) })
 	}
 }
 
@@ -78,11 +78,15 @@ func (s *proposals) begin() bool {
 
 // serve answers a connection's proposals. Its goroutines read in turns, and who has
 // read a proposal answers it: it waits for nobody to be woken.
-func (s *proposals) serve(ctx context.Context, c *Conn) {
+func (s *proposals) serve(ctx, drained context.Context, c *Conn) {
+	calls := frames.New(c, maxMessage, takingTimeout)
 	defer context.AfterFunc(ctx, func() { _ = c.Close() })()
+	defer context.AfterFunc(drained, func() {
+		calls.Flush()
+		_ = c.Close()
+	})()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	calls := frames.New(c, maxMessage, takingTimeout)
 	var reading sync.Mutex
 	var workers sync.WaitGroup
 	for range proposalsMost {
@@ -107,21 +111,10 @@ func (s *proposals) answer(ctx context.Context, from Peer, calls *frames.Conn, r
 	var reply []byte
 	err := unavailable("the node stops")
 	if s.begin() {
-		defer s.done(calls)
+		defer s.running.Done()
 		reply, err = s.propose(ctx, from, req)
 	}
 	return calls.Write(&clusterpb.ProposeResponse{Id: req.GetId(), Reply: reply, Refusal: toRefusal(err)})
-}
-
-// done says that an answer has left: the end of the node waits for that.
-func (s *proposals) done(calls *frames.Conn) {
-	s.mu.Lock()
-	ended := s.ended
-	s.mu.Unlock()
-	if ended {
-		calls.Flush()
-	}
-	s.running.Done()
 }
 
 func (s *proposals) propose(ctx context.Context, from Peer, req *clusterpb.ProposeRequest) (reply []byte, err error) {

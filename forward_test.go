@@ -1,0 +1,35 @@
+package hexrd_test
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"testing"
+
+	"github.com/hexrdev/hexrd"
+	"github.com/hexrdev/hexrd/client"
+)
+
+// TestForwardsAreCounted: a follower's metrics say how its leader answers.
+func TestForwardsAreCounted(t *testing.T) {
+	f := newFleet(t, func(c *hexrd.Config) { c.AdminSocket = c.DataDir + ".sock" }, "n1", "n2")
+	bot := f.dial("/agent/acme/bot/main", f.addrs["n2"])
+	if _, err := bot.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {
+		t.Fatal(err)
+	}
+	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", f.node("n2").AdminSocket)
+	}}}
+	defer web.CloseIdleConnections()
+	resp, err := web.Get("http://node/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil || !strings.Contains(string(text), `hexrd_forward_seconds_count{answer="OK"}`) {
+		t.Errorf("no forward is counted: %v", err)
+	}
+}
