@@ -25,11 +25,12 @@ type batcher struct {
 	n     *Node
 	queue *fairQueue
 	turns *turns
+	held  *held
 }
 
-func newBatcher(n *Node) *batcher {
+func newBatcher(n *Node, h *held) *batcher {
 	queue := newFairQueue(n.cfg.Limits.Queue)
-	return &batcher{n, queue, newTurns(queue, forwardsFree, forwardsMost, forwardsGrowth)}
+	return &batcher{n: n, queue: queue, held: h, turns: newTurns(queue, forwardsFree, forwardsMost, forwardsGrowth)}
 }
 
 func (b *batcher) run(ctx context.Context) {
@@ -99,6 +100,8 @@ func (b *batcher) propose(ctx context.Context, batch []*item) (*fsmpb.ProposalRe
 		accesses = append(accesses, it.accesses...)
 	}
 	p := b.n.proposal(accesses)
+	var found []*fsmpb.Secret
+	found, p.Holds = b.held.find(accesses)
 	data, err := proto.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -113,5 +116,6 @@ func (b *batcher) propose(ctx context.Context, batch []*item) (*fsmpb.ProposalRe
 	if err := proto.Unmarshal(answer, &reply); err != nil || len(reply.GetResults()) != len(p.GetAccesses()) {
 		return nil, fmt.Errorf("%w: the leader's answer does not decode", ErrUnknownOutcome)
 	}
+	b.held.fill(accesses, found, reply.GetResults())
 	return &reply, nil
 }

@@ -46,7 +46,7 @@ type group struct {
 	off      map[string]time.Duration             // by which a node's clock is wrong
 	hold     func(from string, p *fsmpb.Proposal) // nil: proposals go through at once
 	asked    func(from string) error              // what is wrong with who asks; nil: nothing
-	answered func(from string)                    // nil: answers come at once
+	answered func(from string, reply []byte)      // nil: answers come at once
 	nodes    map[string]*Node
 	addrs    map[string]string
 	lis      map[string]net.Listener
@@ -82,7 +82,7 @@ func (l link) Propose(ctx context.Context, id, _ string, proposal []byte) ([]byt
 	}
 	reply, err := n.HandlePropose(ctx, l.from, proposal)
 	if l.answered != nil {
-		l.answered(l.from)
+		l.answered(l.from, reply)
 	}
 	return reply, err
 }

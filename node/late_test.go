@@ -22,7 +22,7 @@ func TestLateAnswers(t *testing.T) {
 	}
 	g.must(g.put(leader, "k"))
 	var after atomic.Pointer[func()] // runs between a decision for n and its answer
-	g.answered = func(from string) {
+	g.answered = func(from string, _ []byte) {
 		if from != n.cfg.ID {
 			return
 		}

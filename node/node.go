@@ -114,7 +114,11 @@ func (n *Node) open(ctx context.Context) error {
 		return ErrEmpty
 	}
 	n.exists = exists
-	n.gather, n.batcher = newGather(n), newBatcher(n)
+	held, err := newHeld()
+	if err != nil {
+		return fmt.Errorf("hold values: %w", err)
+	}
+	n.gather, n.batcher = newGather(n), newBatcher(n, held)
 	return n.reconcile(ctx)
 }
 

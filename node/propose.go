@@ -219,6 +219,7 @@ func (n *Node) HandlePropose(ctx context.Context, from string, proposal []byte) 
 	if d.err != nil {
 		return nil, d.err
 	}
+	dropHeld(d.results, p.GetHolds())
 	dropValues(d.results, maxValues)
 	return proto.Marshal(&fsmpb.ProposalReply{Index: d.index, Time: d.time, Results: d.results})
 }
@@ -250,6 +251,9 @@ func (n *Node) decodeProposal(from string, data []byte) (*fsmpb.Proposal, error)
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, fsm.ErrWrongCluster)
 	case len(p.GetAccesses()) > fsm.MaxAccesses, len(p.GetAccesses()) == 0 && p.GetMark() == nil:
 		return nil, fmt.Errorf("%w: %d accesses", ErrInvalid, len(p.GetAccesses()))
+	}
+	if n := len(p.GetHolds()); n > 0 && n != len(p.GetAccesses()) {
+		return nil, fmt.Errorf("%w: it holds %d values for %d accesses", ErrInvalid, n, len(p.GetAccesses()))
 	}
 	if m := p.GetMark(); m != nil && m.GetNode() != from {
 		return nil, fmt.Errorf("%w: its mark is another node's", ErrInvalid)

@@ -312,12 +312,15 @@ func (x *Check) GetRoot() []byte {
 
 // Proposal is what a node sends to the leader.
 type Proposal struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Format        uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
-	ClusterId     []byte                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
-	NodeTime      int64                  `protobuf:"varint,3,opt,name=node_time,json=nodeTime,proto3" json:"node_time,omitempty"` // the proposing node's clock, unix nanoseconds
-	Accesses      []*Access              `protobuf:"bytes,4,rep,name=accesses,proto3" json:"accesses,omitempty"`
-	Mark          *Mark                  `protobuf:"bytes,5,opt,name=mark,proto3" json:"mark,omitempty"` // of the proposing node
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Format    uint32                 `protobuf:"varint,1,opt,name=format,proto3" json:"format,omitempty"`
+	ClusterId []byte                 `protobuf:"bytes,2,opt,name=cluster_id,json=clusterId,proto3" json:"cluster_id,omitempty"`
+	NodeTime  int64                  `protobuf:"varint,3,opt,name=node_time,json=nodeTime,proto3" json:"node_time,omitempty"` // the proposing node's clock, unix nanoseconds
+	Accesses  []*Access              `protobuf:"bytes,4,rep,name=accesses,proto3" json:"accesses,omitempty"`
+	Mark      *Mark                  `protobuf:"bytes,5,opt,name=mark,proto3" json:"mark,omitempty"` // of the proposing node
+	// For each access the digest of a version that the node holds and needs not be sent,
+	// or nothing; none at all where it holds none.
+	Holds         [][]byte `protobuf:"bytes,6,rep,name=holds,proto3" json:"holds,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -383,6 +386,13 @@ func (x *Proposal) GetAccesses() []*Access {
 func (x *Proposal) GetMark() *Mark {
 	if x != nil {
 		return x.Mark
+	}
+	return nil
+}
+
+func (x *Proposal) GetHolds() [][]byte {
+	if x != nil {
+		return x.Holds
 	}
 	return nil
 }
@@ -1574,14 +1584,15 @@ const file_fsm_fsmpb_entry_proto_rawDesc = "" +
 	"\x05marks\x18\a \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\"/\n" +
 	"\x05Check\x12\x12\n" +
 	"\x04size\x18\x01 \x01(\x04R\x04size\x12\x12\n" +
-	"\x04root\x18\x02 \x01(\fR\x04root\"\xb6\x01\n" +
+	"\x04root\x18\x02 \x01(\fR\x04root\"\xcc\x01\n" +
 	"\bProposal\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
 	"cluster_id\x18\x02 \x01(\fR\tclusterId\x12\x1b\n" +
 	"\tnode_time\x18\x03 \x01(\x03R\bnodeTime\x12/\n" +
 	"\baccesses\x18\x04 \x03(\v2\x13.hexr.fsm.v1.AccessR\baccesses\x12%\n" +
-	"\x04mark\x18\x05 \x01(\v2\x11.hexr.fsm.v1.MarkR\x04mark\"h\n" +
+	"\x04mark\x18\x05 \x01(\v2\x11.hexr.fsm.v1.MarkR\x04mark\x12\x14\n" +
+	"\x05holds\x18\x06 \x03(\fR\x05holds\"h\n" +
 	"\rProposalReply\x12\x14\n" +
 	"\x05index\x18\x01 \x01(\x04R\x05index\x12\x12\n" +
 	"\x04time\x18\x02 \x01(\x03R\x04time\x12-\n" +
