@@ -120,7 +120,7 @@ func (s *Server) carry(ctx context.Context, conn net.Conn, idle chan<- *session,
 	se.calls.Flush()
 	_ = conn.Close()
 	if reading {
-		<-se.read
+		_ = <-se.read // it was not the first to end the session
 	}
 }
 
