@@ -34,7 +34,8 @@ type session struct {
 	known bool
 	ctx   context.Context // of its calls
 	idle  chan<- *session // takes over to read
-	read  chan error      // why there is nothing to read any more
+	over  chan struct{}   // closed: nothing is read any more
+	why   error           // of that; nil: there is nothing to say about it
 
 	mu       sync.Mutex
 	ended    bool                          // nothing is begun any more
@@ -100,15 +101,14 @@ func (s *Server) carry(ctx context.Context, conn net.Conn, idle chan<- *session,
 	peer, known := s.cfg.PeerFromConn(conn)
 	se := &session{
 		s: s, peer: peer, conn: &connection{}, calls: frames.New(conn, carriedMax, takingTimeout),
-		known: known, ctx: ctx, idle: idle, read: make(chan error, 1), underWay: map[uint64]context.CancelFunc{},
+		known: known, ctx: ctx, idle: idle, over: make(chan struct{}), underWay: map[uint64]context.CancelFunc{},
 	}
 	defer s.limits.ended(se.conn)
 	start(se)
 	var err error
-	reading := true
 	select {
-	case err = <-se.read:
-		reading = false
+	case <-se.over:
+		err = se.why
 		cancel()
 	case <-s.ending:
 		err = ErrStopped
@@ -119,9 +119,7 @@ func (s *Server) carry(ctx context.Context, conn net.Conn, idle chan<- *session,
 	}
 	se.calls.Flush()
 	_ = conn.Close()
-	if reading {
-		_ = <-se.read // it was not the first to end the session
-	}
+	<-se.over
 }
 
 // take reads until there is a call to run, hands the reading on, and runs it: nobody
@@ -129,7 +127,8 @@ func (s *Server) carry(ctx context.Context, conn net.Conn, idle chan<- *session,
 func (se *session) take() (ended bool) {
 	c, err := se.next()
 	if c == nil {
-		se.read <- err
+		se.why = err
+		close(se.over)
 		return true
 	}
 	se.run(*c)
