@@ -2,7 +2,11 @@ package hexrd_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/tls"
+	"errors"
+	"net"
+	"sync/atomic"
 	"testing"
 
 	"google.golang.org/grpc"
@@ -34,7 +38,9 @@ func TestUnreadAnswers(t *testing.T) {
 			}
 		}
 	}
-	unread := l.dialGRPC(greedy)
+	// gRPC would connect again, or take whole answers for who does not read them: its
+	// windows grow by what it measures.
+	unread := l.dialGRPC(greedy, grpc.WithContextDialer(once()), grpc.WithStaticStreamWindowSize(64<<10), grpc.WithStaticConnWindowSize(64<<10))
 	for range answers {
 		stream, err := unread.NewStream(t.Context(), &grpc.StreamDesc{ServerStreams: true}, hexrv1.Vault_Get_FullMethodName)
 		if err != nil {
@@ -52,9 +58,20 @@ func TestUnreadAnswers(t *testing.T) {
 	}
 }
 
-func (l *limited) dialGRPC(path string) *grpc.ClientConn {
+// once dials a first time and never again.
+func once() func(context.Context, string) (net.Conn, error) {
+	var dialled atomic.Bool
+	return func(ctx context.Context, addr string) (net.Conn, error) {
+		if dialled.Swap(true) {
+			return nil, errors.New("this connection is made once")
+		}
+		return (&net.Dialer{}).DialContext(ctx, "tcp", addr)
+	}
+}
+
+func (l *limited) dialGRPC(path string, options ...grpc.DialOption) *grpc.ClientConn {
 	l.t.Helper()
-	conn, err := grpc.NewClient(l.server.Addr(), grpc.WithTransportCredentials(credentials.NewTLS(l.tlsAs(path))))
+	conn, err := grpc.NewClient(l.server.Addr(), append(options, grpc.WithTransportCredentials(credentials.NewTLS(l.tlsAs(path))))...)
 	if err != nil {
 		l.t.Fatal(err)
 	}
