@@ -5,9 +5,6 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
-	"io"
-	"net"
-	"net/http"
 	"os"
 	"strings"
 	"time"
@@ -294,19 +291,11 @@ func (a *attack) debug() {
 	if err != nil || info.Mode().Perm() != 0o600 {
 		a.t.Errorf("the admin socket: %v, %v", info, err)
 	}
-	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", a.admin)
-	}}}
-	resp, err := web.Get("http://node/metrics")
-	if err != nil {
-		a.t.Fatal(err)
+	text := adminMetrics(a.t, a.admin)
+	if !strings.Contains(text, "hexrd_raft_leader") {
+		a.t.Error("no metrics")
 	}
-	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.Contains(string(text), "hexrd_raft_leader") {
-		a.t.Errorf("metrics: %v", err)
-	}
-	quiet(a.t, "the metrics", string(text))
+	quiet(a.t, "the metrics", text)
 }
 
 func (a *attack) redirects() {

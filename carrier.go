@@ -9,19 +9,17 @@ import (
 // members' proposals.
 type carrier struct {
 	listener net.Listener
-	serve    func(context.Context, net.Listener) error
-	ctx      context.Context
 	cut      context.CancelFunc
 	done     chan struct{} // closed: the last has ended
 }
 
 // carry serves until stop.
 func (s *Server) carry(l net.Listener, serve func(context.Context, net.Listener) error) *carrier {
-	c := &carrier{listener: l, serve: serve, done: make(chan struct{})}
-	c.ctx, c.cut = context.WithCancel(context.WithoutCancel(s.ctx)) // stop ends them, not the first sign of an end
+	ctx, cut := context.WithCancel(context.WithoutCancel(s.ctx)) // stop ends them, not the first sign of an end
+	c := &carrier{listener: l, cut: cut, done: make(chan struct{})}
 	s.own(func(context.Context) {
 		defer close(c.done)
-		s.ended(c.serve(c.ctx, c.listener))
+		s.ended(serve(ctx, l))
 	})
 	return c
 }

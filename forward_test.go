@@ -19,8 +19,16 @@ func TestForwardsAreCounted(t *testing.T) {
 	if _, err := bot.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
+	if text := adminMetrics(t, f.node("n2").AdminSocket); !strings.Contains(text, `hexrd_forward_seconds_count{answer="OK"}`) {
+		t.Error("no forward is counted")
+	}
+}
+
+// adminMetrics are what a node says on its admin socket.
+func adminMetrics(t *testing.T, socket string) string {
+	t.Helper()
 	web := &http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-		return (&net.Dialer{}).DialContext(ctx, "unix", f.node("n2").AdminSocket)
+		return (&net.Dialer{}).DialContext(ctx, "unix", socket)
 	}}}
 	defer web.CloseIdleConnections()
 	resp, err := web.Get("http://node/metrics")
@@ -29,7 +37,8 @@ func TestForwardsAreCounted(t *testing.T) {
 	}
 	defer func() { _ = resp.Body.Close() }()
 	text, err := io.ReadAll(resp.Body)
-	if err != nil || !strings.Contains(string(text), `hexrd_forward_seconds_count{answer="OK"}`) {
-		t.Errorf("no forward is counted: %v", err)
+	if err != nil {
+		t.Fatal(err)
 	}
+	return string(text)
 }

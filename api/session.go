@@ -33,9 +33,9 @@ type session struct {
 	calls *frames.Conn
 	known bool
 	ctx   context.Context // of its calls
-	idle  chan<- *session // takes over to read
-	over  chan struct{}   // closed: nothing is read any more
-	why   error           // of that; nil: there is nothing to say about it
+	crew  *crew
+	over  chan struct{} // closed: nothing is read any more
+	why   error         // of that; nil: there is nothing to say about it
 
 	mu       sync.Mutex
 	ended    bool                          // nothing is begun any more
@@ -55,56 +55,65 @@ type carried struct {
 // the last session has ended. EndStreams ends them once what is under way is answered;
 // the end of ctx at once.
 func (s *Server) ServeSessions(ctx context.Context, l net.Listener) error {
-	idle := make(chan *session)
-	var open, workers sync.WaitGroup
-	defer workers.Wait()
-	defer close(idle)
+	crew := newCrew()
+	defer crew.end()
+	var open sync.WaitGroup
 	defer open.Wait()
+	return frames.Accept(l, &open, func(conn net.Conn) { s.carry(ctx, conn, crew) })
+}
+
+// crew is the goroutines of all sessions: one reads each, the others are idle or run
+// a call.
+type crew struct {
+	idle    chan *session // one of them takes over to read
+	workers sync.WaitGroup
+}
+
+func newCrew() *crew {
+	c := &crew{idle: make(chan *session)}
 	for range sessionWorkers {
-		workers.Go(func() { work(idle) })
+		c.workers.Go(c.work)
 	}
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		open.Go(func() {
-			s.carry(ctx, conn, idle, func(se *session) {
-				workers.Go(func() {
-					if !se.take() {
-						work(idle)
-					}
-				})
-			})
-		})
-	}
+	return c
 }
 
 // work reads the calls of sessions until one of them ends.
-func work(idle <-chan *session) {
-	for se := range idle {
+func (c *crew) work() {
+	for se := range c.idle {
 		if se.take() {
 			return
 		}
 	}
 }
 
+// start adds one that reads a new session.
+func (c *crew) start(se *session) {
+	c.workers.Go(func() {
+		if !se.take() {
+			c.work()
+		}
+	})
+}
+
+// end waits for all; no session is open.
+func (c *crew) end() {
+	close(c.idle)
+	c.workers.Wait()
+}
+
 // carry runs a session until its connection ends, which cancels what is under way, or
 // the node stops.
-func (s *Server) carry(ctx context.Context, conn net.Conn, idle chan<- *session, start func(*session)) {
+func (s *Server) carry(ctx context.Context, conn net.Conn, crew *crew) {
 	defer context.AfterFunc(ctx, func() { _ = conn.Close() })()
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	peer, known := s.cfg.PeerFromConn(conn)
 	se := &session{
 		s: s, peer: peer, conn: &connection{}, calls: frames.New(conn, carriedMax, takingTimeout),
-		known: known, ctx: ctx, idle: idle, over: make(chan struct{}), underWay: map[uint64]context.CancelFunc{},
+		known: known, ctx: ctx, crew: crew, over: make(chan struct{}), underWay: map[uint64]context.CancelFunc{},
 	}
 	defer s.limits.ended(se.conn)
-	start(se)
+	crew.start(se)
 	var err error
 	select {
 	case <-se.over:
@@ -167,7 +176,7 @@ func (se *session) next() (c *carried, err error) {
 			continue
 		}
 		select {
-		case se.idle <- se:
+		case se.crew.idle <- se:
 			return c, nil
 		default:
 			go se.run(*c)

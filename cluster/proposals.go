@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -41,21 +40,13 @@ func ServeProposals(ctx context.Context, l net.Listener, b Backend, log *slog.Lo
 	drained, drain := context.WithCancel(ctx)
 	defer drain()
 	defer s.end() // before the connections are closed, and before their end is waited for
-	for {
-		conn, err := l.Accept()
-		if errors.Is(err, net.ErrClosed) {
-			return nil
+	return frames.Accept(l, &open, func(conn net.Conn) {
+		if c, ok := conn.(*Conn); ok {
+			s.serve(ctx, drained, c)
+			return
 		}
-		if err != nil {
-			return err
-		}
-		c, ok := conn.(*Conn)
-		if !ok {
-			_ = conn.Close()
-			continue
-		}
-		open.Go(func() { s.serve(ctx, drained, c) })
-	}
+		_ = conn.Close()
+	})
 }
 
 // end waits for what is under way; what comes then is refused.

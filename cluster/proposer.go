@@ -29,7 +29,7 @@ type proposer struct {
 	mu       sync.Mutex
 	last     uint64    // id
 	answered time.Time // the last time
-	given    bool      // up
+	lost     bool      // it leads nowhere
 	waiting  map[uint64]chan *clusterpb.ProposeResponse
 }
 
@@ -69,7 +69,7 @@ func (s *proposer) stands() bool {
 	case <-s.broke:
 		return false
 	default:
-		return !s.given
+		return !s.lost
 	}
 }
 
@@ -129,7 +129,7 @@ func (s *proposer) giveUp(id uint64, sent time.Time) {
 	s.mu.Lock()
 	delete(s.waiting, id)
 	silent := time.Since(sent) >= silenceMost && s.answered.Before(sent)
-	s.given = s.given || silent
+	s.lost = s.lost || silent
 	s.mu.Unlock()
 	if silent {
 		_ = s.calls.Close()

@@ -23,7 +23,7 @@ func newQueue(l *Listener) *queue {
 // hand passes a connection to who accepts; it closes it when nobody does.
 func (q *queue) hand(c *Conn) {
 	select {
-	case <-q.closed:
+	case <-q.closed: // below it might go into the buffer all the same
 		_ = c.Close()
 		return
 	default:

@@ -11,8 +11,8 @@ import (
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
 )
 
-// Backend is the replica behind the Peer service and members' proposals. Refusals are *RefusalError;
-// any other error tells the caller that the outcome is unknown.
+// Backend is the replica behind the Peer service and members' proposals. Refusals are
+// *RefusalError; any other error tells the caller that the outcome is unknown.
 type Backend interface {
 	Propose(ctx context.Context, from string, proposal []byte) ([]byte, error)
 	Join(ctx context.Context, from Peer, req *clusterpb.JoinRequest, remote string) (*clusterpb.JoinResponse, error)

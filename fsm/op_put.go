@@ -68,7 +68,7 @@ func (x *access) shadowed(r *record) bool {
 
 func (x *access) write(op *fsmpb.Put, r *record) {
 	if r.head.GetDeletedAt() != 0 { // a put ends a deletion: what was deleted does not come back
-		x.purge(r)
+		x.empty(r)
 	}
 	fresh := !r.present()
 	if r.head == nil {

@@ -181,6 +181,12 @@ func (x *access) dropVersion(r *record, v *fsmpb.VersionMeta) {
 // purge destroys all versions. The head stays, so that version numbers never
 // start again.
 func (x *access) purge(r *record) {
+	x.empty(r)
+	x.save(r)
+}
+
+// empty is purge of a record that is changed further, and saved after that.
+func (x *access) empty(r *record) {
 	was := r.present()
 	for _, v := range r.head.GetVersions() {
 		x.dropVersion(r, v)
@@ -188,8 +194,6 @@ func (x *access) purge(r *record) {
 	x.disarm(r)
 	r.head.Versions, r.head.DeletedAt, r.head.ByProvisioner = nil, 0, false
 	r.head.Current, r.head.Rotation, r.head.Period = 0, nil, 0
-	x.save(r)
-	r.settled = false // a put goes on with it
 	if was {
 		x.charge(r.in.Scope, -1, 0)
 		x.unlist(r.in.Scope, r.path)
