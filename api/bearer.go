@@ -94,7 +94,7 @@ func (s *Server) stillAdmitted(c *call) error {
 		return errExpired
 	case c.peer.Admitted != nil && !c.peer.Admitted():
 		return errBadToken
-	case s.backend.Store().BlockedCaller(c.caller):
+	case s.backend.Store().BlockedSince(c.caller, c.decided):
 		return errBlocked
 	}
 	return nil

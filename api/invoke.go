@@ -22,6 +22,7 @@ type call struct {
 	requestID [16]byte
 	traceID   []byte // 16 bytes or none
 	pass      *pass
+	decided   uint64 // raft index of what the log decided; 0: nothing
 }
 
 type callKey struct{}

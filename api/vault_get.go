@@ -20,10 +20,11 @@ func (s *Server) get(ctx context.Context, req *hexrv1.GetRequest) (*hexrv1.GetRe
 	if err != nil {
 		return nil, err
 	}
-	r, _, err := s.decide(ctx, a)
+	r, index, err := s.decide(ctx, a)
 	if err != nil {
 		return nil, err
 	}
+	c.decided = index
 	resp, err := s.open(c, r.GetSecret())
 	c.pass.moved(len(resp.GetValue()))
 	return resp, err
@@ -107,10 +108,11 @@ func (s *Server) batchGet(ctx context.Context, req *hexrv1.BatchGetRequest) (*he
 	if len(accesses) == 0 {
 		return &hexrv1.BatchGetResponse{Results: results}, nil
 	}
-	decided, _, err := s.backend.Do(ctx, accesses)
+	decided, index, err := s.backend.Do(ctx, accesses)
 	if err != nil {
 		return nil, err
 	}
+	c.decided = index
 	size := 0
 	for j, r := range decided {
 		out := results[at[j]]

@@ -79,7 +79,14 @@ func (s *Store) Keys() []*fsmpb.Key { return s.view.Load().keys.GetKeys() }
 func (s *Store) ValueKeyUses() []*fsmpb.KeyUses { return s.view.Load().uses }
 
 // BlockedCaller reports whether an operator blocked the caller.
-func (s *Store) BlockedCaller(c Caller) bool { return isBlocked(s.view.Load().blocked, c) }
+func (s *Store) BlockedCaller(c Caller) bool { return s.BlockedSince(c, 0) }
+
+// BlockedSince is BlockedCaller for what the log decided at an index: what is known
+// from before is older than the decision, and does not count.
+func (s *Store) BlockedSince(c Caller, index uint64) bool {
+	v := s.view.Load()
+	return v.index >= index && isBlocked(v.blocked, c)
+}
 
 // Mark is what the node's disk held when it last proposed; zero: unknown.
 func (s *Store) Mark(node string) (index, term uint64) {
