@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
+import struct
 import threading
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from typing import Any
 
+import httpcore
 import pytest
 
 from hexr import AsyncVaultClient, HexrError, UnavailableError, VaultClient
@@ -156,6 +161,31 @@ def test_a_retried_put_is_applied_once(cluster: DevCluster, become: Callable[...
         assert len(broken) == 3
     with VaultClient() as vault:
         assert [v.version for v in vault.versions("K")] == [1]
+
+
+def test_a_node_that_resets_before_the_handshake(
+    become: Callable[..., str], agent: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that dies just then: no descriptor is left to the garbage collector."""
+    become(agent)
+    connect_tcp = httpcore.SyncBackend.connect_tcp
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def connect(*args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+            stream = connect_tcp(*args, **kwargs)
+            conn, _ = listener.accept()
+            conn.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            conn.close()
+            return stream
+
+        monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+            with VaultClient(url, timeout=0.2) as vault, pytest.raises(UnavailableError):
+                vault.health()
+            gc.collect()
+    assert [str(one.message) for one in warned] == []
 
 
 def test_the_budget_makes_retries_wait(monkeypatch: pytest.MonkeyPatch) -> None:

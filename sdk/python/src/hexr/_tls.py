@@ -19,9 +19,22 @@ def client_context(chain: bytes, key: bytes, authorities: bytes) -> ssl.SSLConte
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=authorities)
     context.set_alpn_protocols(["http/1.1"])
+    context.sslsocket_class = _Socket
     with _in_memory(chain) as chain_name, _in_memory(key) as key_name:
         context.load_cert_chain(chain_name, key_name)
     return context
+
+
+class _Socket(ssl.SSLSocket):
+    """Closed where the peer resets it before its handshake: wrap_socket finds that by a recv,
+    raises, and would leave the descriptor to the garbage collector (CPython 3.11 to 3.14)."""
+
+    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
+        try:
+            return super().recv(buflen, flags)
+        except ConnectionError:
+            self.close()
+            raise
 
 
 @contextmanager
