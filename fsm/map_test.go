@@ -22,9 +22,10 @@ func (m mapTx) get(t table, key []byte, into proto.Message) bool {
 	return ok
 }
 
-func (m mapTx) look(in placed, path string) *record { return readRecord(m, in, path) }
-func (m mapTx) take(in placed, path string) *record { return readRecord(m, in, path) }
-func (m mapTx) save(r *record)                      { m.set(tableHead, r.key, r.head) }
+func (m mapTx) look(in placed, path string) *record   { return readRecord(m, in, path) }
+func (m mapTx) glance(in placed, path string) *glance { return readRecord(m, in, path).at(0) }
+func (m mapTx) take(in placed, path string) *record   { return readRecord(m, in, path) }
+func (m mapTx) save(r *record)                        { m.set(tableHead, r.key, r.head) }
 
 func (m mapTx) set(t table, key []byte, row proto.Message) {
 	data, err := deterministic.Marshal(row)

@@ -4,16 +4,15 @@ import "github.com/hexrdev/hexrd/fsm/fsmpb"
 
 // describe shows the metadata of the latest version, also of a deleted record.
 func (x *access) describe(op *fsmpb.Describe) *fsmpb.Result {
-	r, refused := x.resolve(op.GetPath(), op.GetScope())
+	g, refused := resolve(x, op.GetPath(), op.GetScope(), x.t.glance)
 	if refused != nil {
 		return refused
 	}
-	v := r.version(0)
-	if v == nil {
+	if g.secret == nil {
 		return notFound()
 	}
-	x.version = v.GetVersion()
+	x.version = g.secret.GetVersion()
 	res := granted()
-	res.Value = &fsmpb.Result_Secret{Secret: r.secret(v)}
+	res.Value = &fsmpb.Result_Secret{Secret: g.show()}
 	return res
 }

@@ -11,26 +11,38 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 			return denied()
 		}
 	}
-	r, refused := x.resolve(op.GetPath(), op.GetScope())
+	g, refused := x.at(op)
 	if refused != nil {
 		return refused
 	}
 	x.version = op.GetVersion()
-	v := r.version(op.GetVersion())
-	if r.head.GetDeletedAt() != 0 || v == nil || v.GetDestroyed() || x.ended(v) {
+	if g.secret == nil || g.secret.GetDeletedAt() != 0 || g.destroyed || x.ended(g.expiresAt) {
 		return notFound()
 	}
-	if v.GetPending() && r.head.GetRotation().GetHolder() != x.caller.ID {
+	if g.pending && g.holder != x.caller.ID {
 		return notFound()
 	}
-	x.version = v.GetVersion()
-	s := r.secret(v)
+	x.version = g.secret.GetVersion()
+	s := g.secret
 	if x.capture {
 		var value fsmpb.Value
-		x.t.get(tableValue, r.valueKey(v.GetVersion()), &value)
+		x.t.get(tableValue, valueKey(g.key, x.version), &value)
+		s = g.show()
 		s.Sealed = value.GetSealed()
 	}
 	res := granted()
 	res.Value = &fsmpb.Result_Secret{Secret: s}
 	return res
+}
+
+// at is a glance at the version that a get asks for.
+func (x *access) at(op *fsmpb.Get) (*glance, *fsmpb.Result) {
+	if op.GetVersion() == 0 {
+		return resolve(x, op.GetPath(), op.GetScope(), x.t.glance)
+	}
+	r, refused := resolve(x, op.GetPath(), op.GetScope(), x.t.look)
+	if refused != nil {
+		return nil, refused
+	}
+	return r.at(op.GetVersion()), nil
 }

@@ -44,7 +44,7 @@ func (x *access) rewrap(key uint32, item *fsmpb.Rewrap) bool {
 		return false
 	}
 	var value fsmpb.Value
-	if !x.t.get(tableValue, r.valueKey(v.GetVersion()), &value) {
+	if !x.t.get(tableValue, valueKey(r.key, v.GetVersion()), &value) {
 		return false
 	}
 	sealed, err := seal.WithWrappedKey(value.GetSealed(), key, item.GetWrapped())
@@ -55,7 +55,7 @@ func (x *access) rewrap(key uint32, item *fsmpb.Rewrap) bool {
 	x.st.use(v.GetValueKey(), -1)
 	x.st.use(key, 1)
 	v.Digest, v.ValueKey = digest[:], key
-	x.t.set(tableValue, r.valueKey(v.GetVersion()), &fsmpb.Value{Sealed: sealed})
+	x.t.set(tableValue, valueKey(r.key, v.GetVersion()), &fsmpb.Value{Sealed: sealed})
 	x.save(r)
 	return true
 }

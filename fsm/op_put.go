@@ -63,7 +63,7 @@ func (x *access) shadowed(r *record) bool {
 	if x.caller.Class != ClassAgent || r.in.Kind() != ScopeAgent {
 		return false
 	}
-	return x.t.look(x.reads[0], r.path).present()
+	return x.t.glance(x.reads[0], r.path).present()
 }
 
 func (x *access) write(op *fsmpb.Put, r *record) {

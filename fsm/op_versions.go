@@ -4,7 +4,7 @@ import "github.com/hexrdev/hexrd/fsm/fsmpb"
 
 // versions lists the versions that are kept.
 func (x *access) versions(op *fsmpb.Versions) *fsmpb.Result {
-	r, refused := x.resolve(op.GetPath(), op.GetScope())
+	r, refused := resolve(x, op.GetPath(), op.GetScope(), x.t.look)
 	if refused != nil {
 		return refused
 	}
@@ -12,7 +12,7 @@ func (x *access) versions(op *fsmpb.Versions) *fsmpb.Result {
 	for _, v := range r.head.GetVersions() {
 		list.Versions = append(list.Versions, &fsmpb.VersionInfo{
 			Version: v.GetVersion(), CreatedAt: v.GetCreatedAt(), Size: v.GetSize(),
-			Deleted: r.head.GetDeletedAt() != 0, Destroyed: v.GetDestroyed() || x.ended(v),
+			Deleted: r.head.GetDeletedAt() != 0, Destroyed: v.GetDestroyed() || x.ended(v.GetExpiresAt()),
 			Pending: v.GetPending(), Current: v.GetVersion() == r.current() && !v.GetDestroyed(), ExpiresAt: v.GetExpiresAt(),
 		})
 	}

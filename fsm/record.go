@@ -15,25 +15,15 @@ type record struct {
 	in   placed
 	path string
 	head *fsmpb.Head // nil: never put
-
-	// Of one that is looked at alone, so that a get needs not go through its versions.
-	settled bool
-	exists  bool
-	latest  *fsmpb.VersionMeta // what a get reads; or nil
-}
-
-// settle says that the record does not change until it is taken.
-func (r *record) settle() {
-	r.settled = false
-	r.exists, r.latest = r.present(), r.version(0)
-	r.settled = true
 }
 
 // record is one to be changed, and then saved; look is for those that are read alone.
 func (x *access) record(s Scope, path string) *record { return x.t.take(place(s), path) }
 
+func recordKey(t tx, in placed, path string) []byte { return t.opaque("record", in.text, path) }
+
 func readRecord(t tx, in placed, path string) *record {
-	r := &record{key: t.opaque("record", in.text, path), in: in, path: path}
+	r := &record{key: recordKey(t, in, path), in: in, path: path}
 	var h fsmpb.Head
 	if t.get(tableHead, r.key, &h) {
 		r.head = &h
@@ -56,9 +46,6 @@ func (x *access) recordOf(key []byte) *record {
 
 // present: there is a version that is not destroyed.
 func (r *record) present() bool {
-	if r.settled {
-		return r.exists
-	}
 	for _, v := range r.head.GetVersions() {
 		if !v.GetDestroyed() {
 			return true
@@ -78,9 +65,6 @@ func (r *record) live() bool {
 
 // version is the meta of a version, 0 the current one; nil where it is not kept.
 func (r *record) version(n uint64) *fsmpb.VersionMeta {
-	if n == 0 && r.settled {
-		return r.latest
-	}
 	if n == 0 {
 		n = r.current()
 	}
@@ -117,9 +101,9 @@ func (x *access) setCurrent(r *record, version uint64) {
 	x.arm(r)
 }
 
-// ended: the time of a version's grace is over.
-func (x *access) ended(v *fsmpb.VersionMeta) bool {
-	return v.GetExpiresAt() != 0 && v.GetExpiresAt() <= x.st.time
+// ended: the time that a version's grace ends at has come; 0 never does.
+func (x *access) ended(expiresAt int64) bool {
+	return expiresAt != 0 && expiresAt <= x.st.time
 }
 
 // prune drops the oldest versions that are more than the limit, but never the
@@ -128,7 +112,7 @@ func (x *access) ended(v *fsmpb.VersionMeta) bool {
 func (x *access) prune(r *record) {
 	previous := uint64(0)
 	for _, v := range r.head.GetVersions() {
-		if v.GetExpiresAt() != 0 && !x.ended(v) {
+		if v.GetExpiresAt() != 0 && !x.ended(v.GetExpiresAt()) {
 			previous = v.GetVersion()
 		}
 	}
@@ -143,8 +127,8 @@ func (x *access) prune(r *record) {
 	}
 }
 
-func (r *record) valueKey(version uint64) []byte {
-	return binary.BigEndian.AppendUint64(slices.Clone(r.key), version)
+func valueKey(record []byte, version uint64) []byte {
+	return binary.BigEndian.AppendUint64(slices.Clone(record), version)
 }
 
 // save is the last of what an access does to a record.
@@ -153,15 +137,15 @@ func (x *access) save(r *record) { x.t.save(r) }
 // addVersion gives the record its next version; its bytes are charged.
 func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[string]string) *fsmpb.VersionMeta {
 	digest := sha256.Sum256(sealed)
-	valueKey, _ := seal.ValueKeyID(sealed)
+	wrapped, _ := seal.ValueKeyID(sealed)
 	r.head.Version++
 	v := &fsmpb.VersionMeta{
 		Version: r.head.Version, CreatedAt: x.st.time, Size: size, Digest: digest[:],
-		RequestId: x.a.GetRequestId(), Labels: labels, ValueKey: valueKey,
+		RequestId: x.a.GetRequestId(), Labels: labels, ValueKey: wrapped,
 	}
 	r.head.Versions = append(r.head.Versions, v)
-	x.st.use(valueKey, 1)
-	x.t.set(tableValue, r.valueKey(v.Version), &fsmpb.Value{Sealed: sealed})
+	x.st.use(wrapped, 1)
+	x.t.set(tableValue, valueKey(r.key, v.Version), &fsmpb.Value{Sealed: sealed})
 	x.charge(r.in.Scope, 0, int64(size))
 	return v
 }
@@ -172,7 +156,7 @@ func (x *access) dropVersion(r *record, v *fsmpb.VersionMeta) {
 	if v.GetDestroyed() {
 		return
 	}
-	x.t.del(tableValue, r.valueKey(v.GetVersion()))
+	x.t.del(tableValue, valueKey(r.key, v.GetVersion()))
 	v.Destroyed, v.Pending = true, false
 	x.st.use(v.GetValueKey(), -1)
 	x.charge(r.in.Scope, 0, -int64(v.GetSize()))

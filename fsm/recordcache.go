@@ -1,62 +1,90 @@
 package fsm
 
-import (
-	"google.golang.org/protobuf/proto"
-
-	"github.com/hexrdev/hexrd/fsm/fsmpb"
-)
+import "github.com/hexrdev/hexrd/fsm/fsmpb"
 
 const (
-	cachedVersions = 64 << 10 // of a generation's records, each and its versions: it stays below some dozens of MiB
+	cachedVersions = 16 << 10 // of a generation's records, each and its versions: some MiB
 	cachedScopes   = 4 << 10  // of a generation
 )
 
 // recordCache holds records as the next access finds them, so that a get neither
-// hashes nor decodes; and of scopes, whether anything is in them: mostly nothing is
-// in the one of a process. Only Apply uses it. An entry that fails leaves it wrong,
-// and the store stops then.
+// hashes nor decodes; a brief of many more; and of scopes, whether anything is in
+// them: mostly nothing is in the one of a process. Only Apply uses it. An entry that
+// fails leaves it wrong, and the store stops then.
 type recordCache struct {
-	records *generations[recordID, *record]
+	records *generations[recordID, *cached]
+	briefs  *briefs
 	empty   *generations[string, bool] // by the text of the scope
 }
 
 type recordID struct{ scope, path string }
 
+// cached is what was asked for of a record: itself, a glance at it, or both.
+type cached struct {
+	record *record
+	glance *glance
+}
+
 func newRecordCache() *recordCache {
-	return &recordCache{newGenerations[recordID](cachedVersions, weightOf), newGenerations[string, bool](cachedScopes, nil)}
+	return &recordCache{newGenerations[recordID](cachedVersions, weightOf), &briefs{}, newGenerations[string, bool](cachedScopes, nil)}
 }
 
 func (c *recordCache) look(t tx, in placed, path string) *record {
 	if c.nothingIn(t, in) {
 		return &record{in: in, path: path}
 	}
-	id := recordID{in.text, path}
-	if r, ok := c.records.get(id); ok {
-		return r
+	if known, ok := c.records.get(recordID{in.text, path}); ok && known.record != nil {
+		return known.record
 	}
 	r := readRecord(t, in, path)
 	c.keep(r)
 	return r
 }
 
+// glance is look(...).at(0).
+func (c *recordCache) glance(t tx, in placed, path string) *glance {
+	if c.nothingIn(t, in) {
+		return &glance{in: in}
+	}
+	id := recordID{in.text, path}
+	known, ok := c.records.get(id)
+	if !ok {
+		if g, ok := c.briefs.look(recordKey(t, in, path), in, path); ok {
+			c.records.add(id, &cached{glance: g})
+			return g
+		}
+		known = c.keep(readRecord(t, in, path))
+	}
+	if known.glance == nil {
+		known.glance = known.record.at(0)
+	}
+	return known.glance
+}
+
 // take is look for a record that is changed: the cache forgets it until keep.
 func (c *recordCache) take(t tx, in placed, path string) *record {
 	id := recordID{in.text, path}
-	r, ok := c.records.get(id)
-	if !ok {
+	known, ok := c.records.get(id)
+	if !ok || known.record == nil {
 		return readRecord(t, in, path)
 	}
 	c.records.remove(id)
-	r.settled = false
-	return r
+	return known.record
 }
 
-func (c *recordCache) keep(r *record) {
-	r.settle()
-	c.records.add(recordID{r.in.text, r.path}, r)
+func (c *recordCache) keep(r *record) *cached {
+	known := &cached{record: r}
+	c.records.add(recordID{r.in.text, r.path}, known)
+	c.briefs.keep(r)
+	return known
 }
 
-func weightOf(r *record) int { return 1 + len(r.head.GetVersions()) }
+func weightOf(c *cached) int {
+	if c.record == nil {
+		return 1
+	}
+	return 1 + len(c.record.head.GetVersions())
+}
 
 // nothingIn: the scope has no directory.
 func (c *recordCache) nothingIn(t tx, in placed) bool {
@@ -68,13 +96,10 @@ func (c *recordCache) nothingIn(t tx, in placed) bool {
 	return empty
 }
 
-// changed forgets what a row that is written, or deleted, says otherwise.
-func (c *recordCache) changed(t table, m proto.Message) {
-	switch t {
-	case tableHead:
-		h, _ := m.(*fsmpb.Head)
-		c.records.remove(recordID{h.GetScope(), h.GetPath()})
-	case tableDirectory:
+// changed forgets what a row that is written, or deleted, says otherwise. Heads are
+// written by save alone, which keeps the record.
+func (c *recordCache) changed(t table) {
+	if t == tableDirectory {
 		c.empty.clear()
 	}
 }

@@ -36,7 +36,10 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 	case 7:
 		a = destroy(path, scope, version)
 	case 8:
-		a = &fsmpb.Access{Op: &fsmpb.Access_Versions{Versions: &fsmpb.Versions{Path: path, Scope: pinned}}}
+		a = rapid.SampledFrom([]*fsmpb.Access{
+			{Op: &fsmpb.Access_Versions{Versions: &fsmpb.Versions{Path: path, Scope: pinned}}},
+			{Op: &fsmpb.Access_Describe{Describe: &fsmpb.Describe{Path: path, Scope: pinned}}},
+		}).Draw(t, "shown")
 	case 9:
 		a = &fsmpb.Access{Op: &fsmpb.Access_List{List: &fsmpb.List{Scope: pinned}}}
 	case 10:
@@ -95,6 +98,10 @@ func TestReplay(t *testing.T) {
 			if rapid.Bool().Draw(rt, "cold") {
 				other.cache.rows.clear()
 				other.cache.records.records.clear()
+				other.cache.records.records.most = rapid.SampledFrom([]int{0, cachedVersions}).Draw(rt, "kept") // 0: briefs decide
+				if rapid.Bool().Draw(rt, "forgotten") {
+					*other.cache.records.briefs = briefs{}
+				}
 			}
 			second, err := other.Apply(index, 1, data, capture)
 			if err != nil {

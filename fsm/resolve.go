@@ -2,36 +2,37 @@ package fsm
 
 import "github.com/hexrdev/hexrd/fsm/fsmpb"
 
-// resolve finds the record that a read names: in the scope given, or for agents
-// the first of the scopes they read that has one. A deleted record decides too,
-// and hides the broader ones. A nil record comes with the outcome. The record must
-// not be changed.
-func (x *access) resolve(path, scope string) (*record, *fsmpb.Result) {
+// resolve finds the record that a read names, by look or glance of its transaction:
+// in the scope given, or for agents the first of the scopes they read that has one.
+// A deleted record decides too, and hides the broader ones. A nil record comes with
+// the outcome. The record must not be changed.
+func resolve[R interface{ present() bool }](x *access, path, scope string, look func(placed, string) R) (R, *fsmpb.Result) {
+	var none R
 	if scope != "" {
 		s, err := parseFullScope(scope, x.st.trustDomain)
 		if err != nil {
-			return nil, invalid()
+			return none, invalid()
 		}
 		if !MaySee(x.caller, s) {
-			return nil, denied()
+			return none, denied()
 		}
 		x.scope = scope
-		if r := x.t.look(placed{s, scope}, path); r.present() {
+		if r := look(placed{s, scope}, path); r.present() {
 			return r, nil
 		}
-		return nil, notFound()
+		return none, notFound()
 	}
 	if x.caller.Class != ClassAgent {
-		return nil, invalid()
+		return none, invalid()
 	}
 	for _, in := range x.reads {
-		if r := x.t.look(in, path); r.present() {
+		if r := look(in, path); r.present() {
 			x.scope = in.text
 			return r, nil
 		}
 	}
 	if x.inSibling(path) {
-		return nil, denied()
+		return none, denied()
 	}
-	return nil, notFound()
+	return none, notFound()
 }

@@ -266,7 +266,7 @@ func TestErase(t *testing.T) {
 		t.Fatal(err)
 	}
 	key := RecordKey(b.keys, scope, "k")
-	sealed, closer, err := b.store.db.Get(fullKey(tableValue, (&record{key: key[:]}).valueKey(1)))
+	sealed, closer, err := b.store.db.Get(fullKey(tableValue, valueKey(key[:], 1)))
 	if err != nil {
 		t.Fatal(err)
 	}

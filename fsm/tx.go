@@ -39,6 +39,8 @@ type tx interface {
 	// look is a record as it stands. It is shared with other accesses, and must not
 	// be changed. Where nothing is in the scope it has no key.
 	look(in placed, path string) *record
+	// glance is what look shows of the record's current version, for less.
+	glance(in placed, path string) *glance
 	// take is a record as it stands, of this access alone; what it changes counts once
 	// it is saved.
 	take(in placed, path string) *record

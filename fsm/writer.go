@@ -12,8 +12,8 @@ import (
 )
 
 const (
-	cachedRows = 16 << 10 // of a generation
-	cachedSize = 2 << 10  // larger rows are not cached: the cache stays below 64 MiB
+	cachedBytes = 8 << 20 // of a generation's rows
+	cachedSize  = 2 << 10 // larger rows are not cached
 )
 
 // rowCache holds opened rows as they stand in the database; nil for rows that
@@ -30,8 +30,11 @@ type caches struct {
 }
 
 func newCaches() caches {
-	return caches{newGenerations[string, []byte](cachedRows, nil), newRecordCache(), newOpaqueCache(), newRequestFilter()}
+	return caches{newGenerations[string](cachedBytes, sizeOfRow), newRecordCache(), newOpaqueCache(), newRequestFilter()}
 }
+
+// sizeOfRow counts about what a cached row takes beside its bytes, too.
+func sizeOfRow(row []byte) int { return 128 + len(row) }
 
 // writer is the transaction of one entry: what it writes lies in memory until
 // commit, and is read from there.
@@ -106,17 +109,21 @@ func (w *writer) set(t table, key []byte, m proto.Message) {
 		return
 	}
 	w.put(fullKey(t, key), plaintext)
-	w.cache.records.changed(t, m)
+	w.cache.records.changed(t)
 }
 
 // del deletes a row; heads are never deleted.
 func (w *writer) del(t table, key []byte) {
 	w.put(fullKey(t, key), nil)
-	w.cache.records.changed(t, nil)
+	w.cache.records.changed(t)
 }
 
 func (w *writer) look(in placed, path string) *record {
 	return w.cache.records.look(w, in, path)
+}
+
+func (w *writer) glance(in placed, path string) *glance {
+	return w.cache.records.glance(w, in, path)
 }
 
 func (w *writer) take(in placed, path string) *record {

@@ -1,0 +1,101 @@
+package fsm
+
+import (
+	"slices"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
+)
+
+const (
+	briefSets    = 1 << 16
+	briefSetMost = 24 // of a set: 1.5 million in all, of 88 bytes
+)
+
+// briefs hold, of more records than a cache of them could, what a glance at the
+// current version needs, where that is nothing unusual: without it each get in a
+// large store would read the head from the database, on every node. They lie in
+// sets by their key, without pointers. Only Apply uses them.
+type briefs struct {
+	sets [briefSets][]brief
+	next int // what a full set forgets
+}
+
+type brief struct {
+	key       [16]byte // the first half of the record's
+	requestID [16]byte
+	digest    [32]byte
+	createdAt int64
+	version   uint64
+	size      uint32
+	provided  bool
+}
+
+func (b *briefs) find(key []byte) (set *[]brief, at int) {
+	set = &b.sets[uint16(key[0])|uint16(key[1])<<8]
+	short := [16]byte(key)
+	for i := range *set {
+		if (*set)[i].key == short {
+			return set, i
+		}
+	}
+	return set, -1
+}
+
+func (b *briefs) remove(key []byte) {
+	set, i := b.find(key)
+	if i >= 0 {
+		last := len(*set) - 1
+		(*set)[i] = (*set)[last]
+		*set = (*set)[:last]
+	}
+}
+
+// keep remembers a record as it stands, or forgets what it knew of it.
+func (b *briefs) keep(r *record) {
+	one, usual := briefly(r)
+	if !usual {
+		b.remove(r.key)
+		return
+	}
+	set, i := b.find(r.key)
+	switch {
+	case i >= 0:
+		(*set)[i] = one
+	case len(*set) < briefSetMost:
+		if len(*set) == cap(*set) {
+			*set = append(make([]brief, 0, min(cap(*set)+4, briefSetMost)), *set...)
+		}
+		*set = append(*set, one)
+	default:
+		b.next = (b.next + 1) % briefSetMost
+		(*set)[b.next] = one
+	}
+}
+
+// look is a glance at the current version, where it is remembered.
+func (b *briefs) look(key []byte, in placed, path string) (*glance, bool) {
+	set, i := b.find(key)
+	if i < 0 {
+		return nil, false
+	}
+	one := &(*set)[i]
+	return &glance{key: key, in: in, exists: true, secret: &fsmpb.Secret{
+		Path: path, Scope: in.text, Version: one.version, Digest: slices.Clone(one.digest[:]), RequestId: slices.Clone(one.requestID[:]),
+		CreatedAt: one.createdAt, ByProvisioner: one.provided, Size: uint64(one.size),
+	}}, true
+}
+
+// briefly is a record's brief, where one says all that a glance shows.
+func briefly(r *record) (brief, bool) {
+	h, v := r.head, r.version(0)
+	if v == nil || v.GetDestroyed() || v.GetPending() || v.GetExpiresAt() != 0 || len(v.GetLabels()) != 0 ||
+		h.GetDeletedAt() != 0 || h.GetPeriod() != 0 || h.GetDueAt() != 0 || h.GetOverdue() ||
+		len(v.GetDigest()) != 32 || len(v.GetRequestId()) != 16 || v.GetSize() > seal.MaxValue {
+		return brief{}, false
+	}
+	return brief{
+		key: [16]byte(r.key), requestID: [16]byte(v.GetRequestId()), digest: [32]byte(v.GetDigest()),
+		createdAt: v.GetCreatedAt(), version: v.GetVersion(), size: uint32(v.GetSize()), provided: h.GetByProvisioner(),
+	}, true
+}

@@ -1,0 +1,47 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// What is remembered is what was kept last; a full set forgets others, never more.
+func TestBriefs(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b, model := &briefs{}, map[uint16]uint64{}
+		for i := range uint64(rapid.IntRange(1, 200).Draw(t, "steps")) {
+			n := rapid.Uint16Range(0, 2*briefSetMost).Draw(t, "record") // all of one set
+			key := make([]byte, 32)
+			binary.BigEndian.PutUint16(key[8:], n)
+			r := &record{key: key, head: &fsmpb.Head{Version: i + 1, Versions: []*fsmpb.VersionMeta{
+				{Version: i + 1, Digest: make([]byte, 32), RequestId: make([]byte, 16)},
+			}}}
+			switch rapid.SampledFrom([]string{"keep", "keep", "unusual", "remove"}).Draw(t, "op") {
+			case "keep":
+				b.keep(r)
+				model[n] = i + 1
+				if g, ok := b.look(key, placed{}, "p"); !ok || g.secret.GetVersion() != i+1 {
+					t.Fatal("what was just kept is not known")
+				}
+			case "unusual":
+				r.head.DeletedAt = 1
+				b.keep(r)
+				delete(model, n)
+			case "remove":
+				b.remove(key)
+				delete(model, n)
+			}
+			g, ok := b.look(key, placed{}, "p")
+			if version, known := model[n]; ok && (!known || g.secret.GetVersion() != version) {
+				t.Fatalf("%d has version %d, not %d (%v)", n, g.secret.GetVersion(), version, known)
+			}
+			if held := len(b.sets[0]); held > briefSetMost {
+				t.Fatalf("a set holds %d", held)
+			}
+		}
+	})
+}
