@@ -198,7 +198,7 @@ func removeOthers(dir, name string) error {
 	}
 	for _, e := range entries {
 		if strings.HasPrefix(e.Name(), storePrefix) && e.Name() != name {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			if err := durable.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return fmt.Errorf("remove an old store: %w", err)
 			}
 		}

@@ -10,8 +10,10 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/seal"
 )
@@ -38,7 +40,7 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 	defer cache.Unref()
 	options := &pebble.Options{
 		L0CompactionThreshold: level0Tables, TargetFileSizes: [7]int64{level0TableSize}, // of the others: multiples
-		DisableWAL: true, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableSize, Cache: cache,
+		DisableWAL: true, FS: files{vfs.Default}, FormatMajorVersion: pebble.FormatNewest, MemTableSize: memTableSize, Cache: cache,
 		Logger: quiet.Library{
 			Log: log, Message: "the store's database reports a failure: look at the disk",
 			Info: quiet.Never, Warn: slog.LevelWarn, Error: slog.LevelError,
@@ -65,6 +67,12 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 	}
 	return nil, fmt.Errorf("%w: open: %w", ErrCorrupt, err)
 }
+
+// files removes tables so that the raft log's syncs don't wait for it.
+type files struct{ vfs.FS }
+
+func (f files) Remove(name string) error { return durable.Remove(name) }
+func (f files) Unwrap() vfs.FS           { return f.FS }
 
 // damaged says in our words that a table can't be read.
 func damaged(err error) error {

@@ -84,7 +84,8 @@ func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 // locked, and a second Open in the same process would wait for ever.
 type walLog struct {
 	*wal.WAL
-	meta io.Closer
+	segments *walSegments
+	meta     io.Closer
 }
 
 // GetLog does not give what was truncated: raft-wal reads it as long as its
@@ -100,19 +101,27 @@ func (w walLog) GetLog(index uint64, l *raft.Log) error {
 	return w.WAL.GetLog(index, l)
 }
 
-func (w walLog) Close() error { return errors.Join(w.WAL.Close(), w.meta.Close()) }
+func (w walLog) Close() error {
+	err := w.WAL.Close()
+	w.segments.close()
+	return errors.Join(err, w.meta.Close())
+}
 
 func openWAL(path string, log *slog.Logger) (l walLog, err error) {
 	if err := walkBolt(filepath.Join(path, "wal-meta.db")); err != nil {
 		return walLog{}, err
 	}
 	meta := &metadb.BoltMetaDB{}
+	segments := openSegments(path, segment.NewFiler(path, walfs.New()), log)
 	err = whole(path, func() error {
 		s, err := wal.Open(path, wal.WithLogger(raftLog(log).HCLog()), wal.WithMetaStore(meta),
-			wal.WithSegmentFiler(walSegments{segment.NewFiler(path, walfs.New())}))
-		l = walLog{s, meta}
+			wal.WithSegmentFiler(segments))
+		l = walLog{s, segments, meta}
 		return err
 	})
+	if err != nil {
+		segments.close()
+	}
 	if err != nil && !errors.Is(err, ErrLog) { // else its locks may be held
 		err = errors.Join(err, meta.Close())
 	}

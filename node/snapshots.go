@@ -63,7 +63,7 @@ func openSnapshots(dir string, c Config) (*snapshots, error) {
 	}
 	for _, e := range entries { // what was cut off
 		if strings.HasSuffix(e.Name(), partSuffix) {
-			if err := os.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
+			if err := durable.RemoveAll(filepath.Join(dir, e.Name())); err != nil {
 				return nil, fmt.Errorf("open snapshots: %w", err)
 			}
 		}
@@ -200,7 +200,7 @@ func (s *snapshots) reap() {
 		}
 		dir := filepath.Join(s.dir, m.ID)
 		if err := os.Rename(dir, dir+partSuffix); err == nil { // never a half in the list
-			err = os.RemoveAll(dir + partSuffix)
+			err = durable.RemoveAll(dir + partSuffix)
 			if err != nil {
 				s.log.Warn("an old snapshot was not removed")
 			}
