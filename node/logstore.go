@@ -23,10 +23,9 @@ import (
 )
 
 const (
-	raftDir      = "raft"
-	kindFile     = "log-store"
-	boltTimeout  = 5 * time.Second
-	raftLogCache = 512
+	raftDir     = "raft"
+	kindFile    = "log-store"
+	boltTimeout = 5 * time.Second
 )
 
 // rawLog is a log store as it comes from its library.

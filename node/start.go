@@ -115,7 +115,7 @@ func (n *Node) raftConfig() *raft.Config {
 
 // startRaft opens raft over the stores; also again, after some snapshots.
 func (n *Node) startRaft() error {
-	cache, err := raft.NewLogCache(raftLogCache, n.logs)
+	cache, err := newLogCache(n.logs)
 	if err != nil {
 		return fmt.Errorf("open raft: %w", err)
 	}

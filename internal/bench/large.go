@@ -81,7 +81,7 @@ func (r *standard) fill(ctx context.Context, secrets, rows int) error {
 			return err
 		}
 		if result.Operations == 0 {
-			return errors.New("no audit rows come: the batches fail")
+			return fmt.Errorf("no audit rows come: no batch was answered within %s; errors: %v", c.Duration, result.Errors)
 		}
 	}
 }
