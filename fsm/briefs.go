@@ -74,14 +74,14 @@ func (b *briefs) keep(r *record) {
 }
 
 // look is a glance at the current version, where it is remembered.
-func (b *briefs) look(key []byte, in placed, path string) (*glance, bool) {
+func (b *briefs) look(key []byte, scope, path string) (*glance, bool) {
 	set, i := b.find(key)
 	if i < 0 {
 		return nil, false
 	}
 	one := &(*set)[i]
-	return &glance{key: key, in: in, exists: true, secret: &fsmpb.Secret{
-		Path: path, Scope: in.text, Version: one.version, Digest: slices.Clone(one.digest[:]), RequestId: slices.Clone(one.requestID[:]),
+	return &glance{key: key, exists: true, secret: &fsmpb.Secret{
+		Path: path, Scope: scope, Version: one.version, Digest: slices.Clone(one.digest[:]), RequestId: slices.Clone(one.requestID[:]),
 		CreatedAt: one.createdAt, ByProvisioner: one.provided, Size: uint64(one.size),
 	}}, true
 }

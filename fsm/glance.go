@@ -5,8 +5,7 @@ import "github.com/hexrdev/hexrd/fsm/fsmpb"
 // glance is what a read of one version sees of a record. It is shared with other
 // accesses, and must not be changed.
 type glance struct {
-	key    []byte // the record's; nil where nothing is in the scope
-	in     placed
+	key    []byte        // the record's; nil where nothing is in the scope
 	exists bool          // a version is not destroyed
 	secret *fsmpb.Secret // what a result shows of the version, without its value; nil where it is not kept
 
@@ -21,7 +20,7 @@ func (g *glance) present() bool { return g.exists }
 
 // at is a glance at a version, 0 the current one.
 func (r *record) at(version uint64) *glance {
-	g := &glance{key: r.key, in: r.in, exists: r.present(), holder: r.head.GetRotation().GetHolder()}
+	g := &glance{key: r.key, exists: r.present(), holder: r.head.GetRotation().GetHolder()}
 	if v := r.version(version); v != nil {
 		g.secret = r.secret(v)
 		g.destroyed, g.pending, g.expiresAt = v.GetDestroyed(), v.GetPending(), v.GetExpiresAt()

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
 // mapTx is the transaction with a map behind it: what an operation sees of a
@@ -26,6 +28,12 @@ func (m mapTx) look(in placed, path string) *record   { return readRecord(m, in,
 func (m mapTx) glance(in placed, path string) *glance { return readRecord(m, in, path).at(0) }
 func (m mapTx) take(in placed, path string) *record   { return readRecord(m, in, path) }
 func (m mapTx) save(r *record)                        { m.set(tableHead, r.key, r.head) }
+
+func (m mapTx) value(record []byte, version uint64) []byte {
+	var v fsmpb.Value
+	m.get(tableValue, valueKey(record, version), &v)
+	return v.GetSealed()
+}
 
 func (m mapTx) set(t table, key []byte, row proto.Message) {
 	data, err := deterministic.Marshal(row)

@@ -25,10 +25,8 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 	x.version = g.secret.GetVersion()
 	s := g.secret
 	if x.capture {
-		var value fsmpb.Value
-		x.t.get(tableValue, valueKey(g.key, x.version), &value)
 		s = g.show()
-		s.Sealed = value.GetSealed()
+		s.Sealed = x.t.value(g.key, x.version)
 	}
 	res := granted()
 	res.Value = &fsmpb.Result_Secret{Secret: s}

@@ -43,11 +43,7 @@ func (x *access) rewrap(key uint32, item *fsmpb.Rewrap) bool {
 	if v == nil || v.GetDestroyed() || !bytes.Equal(v.GetDigest(), item.GetDigest()) {
 		return false
 	}
-	var value fsmpb.Value
-	if !x.t.get(tableValue, valueKey(r.key, v.GetVersion()), &value) {
-		return false
-	}
-	sealed, err := seal.WithWrappedKey(value.GetSealed(), key, item.GetWrapped())
+	sealed, err := seal.WithWrappedKey(x.t.value(r.key, v.GetVersion()), key, item.GetWrapped())
 	if err != nil {
 		return false
 	}

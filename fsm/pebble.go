@@ -159,9 +159,11 @@ func (r reader) get(t table, key []byte, m proto.Message) (bool, error) {
 	return true, decode(plaintext, m)
 }
 
+var errRow = fmt.Errorf("%w: a row does not decode", ErrCorrupt)
+
 func decode(plaintext []byte, m proto.Message) error {
 	if err := proto.Unmarshal(plaintext, m); err != nil {
-		return fmt.Errorf("%w: a row does not decode", ErrCorrupt)
+		return errRow
 	}
 	return nil
 }

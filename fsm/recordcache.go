@@ -44,12 +44,12 @@ func (c *recordCache) look(t tx, in placed, path string) *record {
 // glance is look(...).at(0).
 func (c *recordCache) glance(t tx, in placed, path string) *glance {
 	if c.nothingIn(t, in) {
-		return &glance{in: in}
+		return &glance{}
 	}
 	id := recordID{in.text, path}
 	known, ok := c.records.get(id)
 	if !ok {
-		if g, ok := c.briefs.look(recordKey(t, in, path), in, path); ok {
+		if g, ok := c.briefs.look(recordKey(t, in, path), in.text, path); ok {
 			c.records.add(id, &cached{glance: g})
 			return g
 		}

@@ -47,6 +47,8 @@ type tx interface {
 	save(r *record)
 	set(t table, key []byte, m proto.Message)
 	del(t table, key []byte)
+	// value is the sealed bytes of a version. They are shared, and must not be changed.
+	value(record []byte, version uint64) []byte
 	// scan calls fn with up to limit keys of the table in ascending order, from
 	// the key given on, until fn returns false. fn must not write.
 	scan(t table, from []byte, limit int, fn func(key []byte) bool)

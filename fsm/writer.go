@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/seal"
@@ -82,6 +83,41 @@ func (w *writer) get(t table, key []byte, m proto.Message) bool {
 		return false
 	}
 	return true
+}
+
+func (w *writer) value(record []byte, version uint64) []byte {
+	full := fullKey(tableValue, valueKey(record, version))
+	row, ok := w.pending[string(full)]
+	if !ok {
+		row = w.committed(full)
+	}
+	sealed, err := sealedIn(row)
+	if err != nil {
+		w.fail(err)
+	}
+	return sealed
+}
+
+// sealedIn is the one field of a fsmpb.Value, in the row's own memory: a value is
+// copied once less for each get.
+func sealedIn(row []byte) (sealed []byte, err error) {
+	for len(row) > 0 {
+		num, typ, n := protowire.ConsumeTag(row)
+		if n < 0 {
+			return nil, errRow
+		}
+		row = row[n:]
+		if num == 1 && typ == protowire.BytesType {
+			sealed, n = protowire.ConsumeBytes(row)
+		} else {
+			n = protowire.ConsumeFieldValue(num, typ, row)
+		}
+		if n < 0 {
+			return nil, errRow
+		}
+		row = row[n:]
+	}
+	return sealed, nil
 }
 
 func (w *writer) committed(full []byte) []byte {

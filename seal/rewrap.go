@@ -4,9 +4,6 @@ import (
 	"fmt"
 
 	"google.golang.org/protobuf/encoding/protowire"
-	"google.golang.org/protobuf/proto"
-
-	"github.com/hexrdev/hexrd/seal/sealpb"
 )
 
 const maxWrappedKey = 256
@@ -38,12 +35,12 @@ func ValueKeyID(sealed []byte) (uint32, bool) {
 // Rewrap returns the data key of a sealed value, wrapped under the active value
 // key. The value itself is not opened. ErrCorrupt, ErrNoKey, ErrFormat.
 func (k *Keyring) Rewrap(c ValueContext, sealed []byte) ([]byte, error) {
-	pb, err := decodeValue(sealed)
+	v, err := decodeValue(sealed)
 	if err != nil {
 		return nil, err
 	}
 	keys := k.valueKeys()
-	dataKey, err := keys.open(pb.GetWrappedKey(), c.ad("hexrd data key"))
+	dataKey, err := keys.open(v.wrapped, c.ad("hexrd data key"))
 	if err != nil {
 		return nil, err
 	}
@@ -62,22 +59,50 @@ func WithWrappedKey(sealed []byte, keyID uint32, wrapped []byte) ([]byte, error)
 	if id, ok := sealedBy(wrapped); !ok || id != keyID || len(wrapped) > maxWrappedKey {
 		return nil, fmt.Errorf("%w: wrapped key", ErrCorrupt)
 	}
-	pb, err := decodeValue(sealed)
+	v, err := decodeValue(sealed)
 	if err != nil {
 		return nil, err
 	}
-	return encodeValue(wrapped, pb.GetCiphertext()), nil
+	return encodeValue(wrapped, v.ciphertext), nil
 }
 
-func decodeValue(sealed []byte) (*sealpb.SealedValue, error) {
-	var pb sealpb.SealedValue
-	if len(sealed) > MaxSealed || proto.Unmarshal(sealed, &pb) != nil {
-		return nil, ErrCorrupt
+// sealedValue is a sealpb.SealedValue, in the memory of what it was decoded from: a
+// value is copied once less for each get.
+type sealedValue struct{ wrapped, ciphertext []byte }
+
+// decodeValue takes what protobuf takes.
+func decodeValue(sealed []byte) (v sealedValue, err error) {
+	if len(sealed) > MaxSealed {
+		return v, ErrCorrupt
 	}
-	if pb.GetFormat() != valueFormat {
-		return nil, ErrFormat
+	format := uint32(0)
+	for len(sealed) > 0 {
+		num, typ, n := protowire.ConsumeTag(sealed)
+		if n < 0 || num > protowire.MaxValidNumber {
+			return v, ErrCorrupt
+		}
+		sealed = sealed[n:]
+		switch {
+		case num == 1 && typ == protowire.VarintType:
+			var f uint64
+			f, n = protowire.ConsumeVarint(sealed)
+			format = uint32(f)
+		case num == 2 && typ == protowire.BytesType:
+			v.wrapped, n = protowire.ConsumeBytes(sealed)
+		case num == 3 && typ == protowire.BytesType:
+			v.ciphertext, n = protowire.ConsumeBytes(sealed)
+		default:
+			n = protowire.ConsumeFieldValue(num, typ, sealed)
+		}
+		if n < 0 {
+			return v, ErrCorrupt
+		}
+		sealed = sealed[n:]
 	}
-	return &pb, nil
+	if format != valueFormat {
+		return v, ErrFormat
+	}
+	return v, nil
 }
 
 // encodeValue writes sealpb.SealedValue in one fixed way.

@@ -11,7 +11,10 @@ import (
 	"strings"
 	"testing"
 
+	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
+
+	"github.com/hexrdev/hexrd/seal/sealpb"
 )
 
 var testCluster = [16]byte{7}
@@ -228,7 +231,20 @@ func FuzzOpenValue(f *testing.F) {
 	k := newRing(f)
 	good, _ := k.SealValue(ValueContext{}, NewPlaintext([]byte("v")))
 	f.Add(good)
-	f.Fuzz(func(_ *testing.T, sealed []byte) { _, _ = k.OpenValue(ValueContext{}, sealed) })
+	f.Add(append([]byte{0x2b, 0x2c, 0x0a, 1, 'x', 0x30, 7}, append(good, good...)...)) // what is unknown, and everything twice
+	f.Add([]byte{0xb0, 0xb0, 0xb0, 0xb0, 0x30, 0x30})                                  // a field's number that protobuf does not take
+	f.Fuzz(func(t *testing.T, sealed []byte) {
+		_, _ = k.OpenValue(ValueContext{}, sealed)
+		var pb sealpb.SealedValue
+		v, err := decodeValue(sealed)
+		switch wanted := proto.Unmarshal(sealed, &pb); {
+		case len(sealed) > MaxSealed:
+		case (wanted != nil) != errors.Is(err, ErrCorrupt), wanted == nil && (pb.GetFormat() != valueFormat) != errors.Is(err, ErrFormat):
+			t.Fatalf("%v, protobuf %v, format %d", err, wanted, pb.GetFormat())
+		case err == nil && (!bytes.Equal(v.wrapped, pb.GetWrappedKey()) || !bytes.Equal(v.ciphertext, pb.GetCiphertext())):
+			t.Fatalf("it decodes to %x, protobuf to %v", v, &pb)
+		}
+	})
 }
 
 func FuzzImportKeyring(f *testing.F) {

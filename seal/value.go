@@ -60,11 +60,11 @@ func (k *Keyring) SealValue(c ValueContext, value Plaintext) ([]byte, error) {
 // OpenValue opens what SealValue made in the same context, or returns
 // ErrCorrupt (ErrNoKey), or ErrFormat.
 func (k *Keyring) OpenValue(c ValueContext, sealed []byte) (Plaintext, error) {
-	pb, err := decodeValue(sealed)
+	v, err := decodeValue(sealed)
 	if err != nil {
 		return Plaintext{}, err
 	}
-	dataKey, err := k.valueKeys().open(pb.GetWrappedKey(), c.ad("hexrd data key"))
+	dataKey, err := k.valueKeys().open(v.wrapped, c.ad("hexrd data key"))
 	if err != nil {
 		return Plaintext{}, err
 	}
@@ -76,7 +76,7 @@ func (k *Keyring) OpenValue(c ValueContext, sealed []byte) (Plaintext, error) {
 	if err != nil {
 		return Plaintext{}, ErrCorrupt
 	}
-	value, err := box.Open(nil, nil, pb.GetCiphertext(), c.ad("hexrd value"))
+	value, err := box.Open(nil, nil, v.ciphertext, c.ad("hexrd value"))
 	if err != nil {
 		return Plaintext{}, ErrCorrupt
 	}
