@@ -74,16 +74,20 @@ func (b *briefs) keep(r *record) {
 }
 
 // look is a glance at the current version, where it is remembered.
-func (b *briefs) look(key []byte, scope, path string) (*glance, bool) {
+func (b *briefs) look(key []byte, in placed, path string) (*glance, bool) {
 	set, i := b.find(key)
 	if i < 0 {
 		return nil, false
 	}
 	one := &(*set)[i]
-	return &glance{key: key, exists: true, secret: &fsmpb.Secret{
-		Path: path, Scope: scope, Version: one.version, Digest: slices.Clone(one.digest[:]), RequestId: slices.Clone(one.requestID[:]),
-		CreatedAt: one.createdAt, ByProvisioner: one.provided, Size: uint64(one.size),
-	}}, true
+	g := &glance{key: key, in: in, path: path, exists: true, version: &fsmpb.VersionMeta{
+		Version: one.version, Digest: slices.Clone(one.digest[:]), RequestId: slices.Clone(one.requestID[:]),
+		CreatedAt: one.createdAt, Size: uint64(one.size),
+	}}
+	if one.provided {
+		g.head = &fsmpb.Head{ByProvisioner: true}
+	}
+	return g, true
 }
 
 // briefly is a record's brief, where one says all that a glance shows.

@@ -24,7 +24,7 @@ func TestBriefs(t *testing.T) {
 			case "keep":
 				b.keep(r)
 				model[n] = i + 1
-				if g, ok := b.look(key, "s", "p"); !ok || g.secret.GetVersion() != i+1 {
+				if g, ok := b.look(key, placed{}, "p"); !ok || g.version.GetVersion() != i+1 {
 					t.Fatal("what was just kept is not known")
 				}
 			case "unusual":
@@ -35,9 +35,9 @@ func TestBriefs(t *testing.T) {
 				b.remove(key)
 				delete(model, n)
 			}
-			g, ok := b.look(key, "s", "p")
-			if version, known := model[n]; ok && (!known || g.secret.GetVersion() != version) {
-				t.Fatalf("%d has version %d, not %d (%v)", n, g.secret.GetVersion(), version, known)
+			g, ok := b.look(key, placed{}, "p")
+			if version, known := model[n]; ok && (!known || g.version.GetVersion() != version) {
+				t.Fatalf("%d has version %d, not %d (%v)", n, g.version.GetVersion(), version, known)
 			}
 			if held := len(b.sets[0]); held > briefSetMost {
 				t.Fatalf("a set holds %d", held)

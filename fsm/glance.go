@@ -5,14 +5,12 @@ import "github.com/hexrdev/hexrd/fsm/fsmpb"
 // glance is what a read of one version sees of a record. It is shared with other
 // accesses, and must not be changed.
 type glance struct {
-	key    []byte        // the record's; nil where nothing is in the scope
-	exists bool          // a version is not destroyed
-	secret *fsmpb.Secret // what a result shows of the version, without its value; nil where it is not kept
-
-	// Of the version.
-	destroyed, pending bool
-	expiresAt          int64  // 0: no end
-	holder             string // of the rotation that is under way
+	key     []byte // the record's; nil where nothing is in the scope
+	in      placed
+	path    string
+	exists  bool               // a version is not destroyed
+	head    *fsmpb.Head        // its versions, and what numbers them, may be missing
+	version *fsmpb.VersionMeta // nil where it is not kept
 }
 
 // present: there is a version that is not destroyed.
@@ -20,21 +18,16 @@ func (g *glance) present() bool { return g.exists }
 
 // at is a glance at a version, 0 the current one.
 func (r *record) at(version uint64) *glance {
-	g := &glance{key: r.key, exists: r.present(), holder: r.head.GetRotation().GetHolder()}
-	if v := r.version(version); v != nil {
-		g.secret = r.secret(v)
-		g.destroyed, g.pending, g.expiresAt = v.GetDestroyed(), v.GetPending(), v.GetExpiresAt()
-	}
-	return g
+	return &glance{key: r.key, in: r.in, path: r.path, exists: r.present(), head: r.head, version: r.version(version)}
 }
 
-// show is the secret for a result of its own.
-func (g *glance) show() *fsmpb.Secret {
-	s := g.secret
+// secret is what a result shows of the version.
+func (g *glance) secret() *fsmpb.Secret {
+	v := g.version
 	return &fsmpb.Secret{
-		Path: s.GetPath(), Scope: s.GetScope(), Version: s.GetVersion(), Digest: s.GetDigest(), RequestId: s.GetRequestId(),
-		CreatedAt: s.GetCreatedAt(), Labels: s.GetLabels(), DeletedAt: s.GetDeletedAt(),
-		ByProvisioner: s.GetByProvisioner(), Size: s.GetSize(),
-		Rotation: s.GetRotation(), RotationDue: s.GetRotationDue(), Overdue: s.GetOverdue(),
+		Path: g.path, Scope: g.in.text, Version: v.GetVersion(), Digest: v.GetDigest(), RequestId: v.GetRequestId(),
+		CreatedAt: v.GetCreatedAt(), Labels: v.GetLabels(), DeletedAt: g.head.GetDeletedAt(),
+		ByProvisioner: g.head.GetByProvisioner(), Size: v.GetSize(),
+		Rotation: g.head.GetPeriod(), RotationDue: g.head.GetDueAt(), Overdue: g.head.GetOverdue(),
 	}
 }

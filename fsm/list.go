@@ -161,11 +161,11 @@ func (l lister) secret(p position) (*fsmpb.Secret, error) {
 	if found, err := l.r.get(tableHead, r.key, r.head); err != nil || !found {
 		return nil, err
 	}
-	v := r.version(0)
-	if v == nil || r.head.GetDeletedAt() != 0 && !l.q.IncludeDeleted || l.q.Overdue && !r.head.GetOverdue() {
+	g := r.at(0)
+	if g.version == nil || r.head.GetDeletedAt() != 0 && !l.q.IncludeDeleted || l.q.Overdue && !r.head.GetOverdue() {
 		return nil, nil
 	}
-	return r.secret(v), nil
+	return g.secret(), nil
 }
 
 // openValue opens the value that an iterator stands on.

@@ -8,11 +8,11 @@ func (x *access) describe(op *fsmpb.Describe) *fsmpb.Result {
 	if refused != nil {
 		return refused
 	}
-	if g.secret == nil {
+	if g.version == nil {
 		return notFound()
 	}
-	x.version = g.secret.GetVersion()
+	x.version = g.version.GetVersion()
 	res := granted()
-	res.Value = &fsmpb.Result_Secret{Secret: g.show()}
+	res.Value = &fsmpb.Result_Secret{Secret: g.secret()}
 	return res
 }

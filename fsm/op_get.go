@@ -16,16 +16,16 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 		return refused
 	}
 	x.version = op.GetVersion()
-	if g.secret == nil || g.secret.GetDeletedAt() != 0 || g.destroyed || x.ended(g.expiresAt) {
+	v := g.version
+	if g.head.GetDeletedAt() != 0 || v == nil || v.GetDestroyed() || x.ended(v) {
 		return notFound()
 	}
-	if g.pending && g.holder != x.caller.ID {
+	if v.GetPending() && g.head.GetRotation().GetHolder() != x.caller.ID {
 		return notFound()
 	}
-	x.version = g.secret.GetVersion()
-	s := g.secret
+	x.version = v.GetVersion()
+	s := g.secret()
 	if x.capture {
-		s = g.show()
 		s.Sealed = x.t.value(g.key, x.version)
 	}
 	res := granted()

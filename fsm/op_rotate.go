@@ -208,7 +208,7 @@ func (x *access) endGrace(key []byte) bool {
 	}
 	destroyed := false
 	for _, v := range slices.Clone(r.head.GetVersions()) {
-		if x.ended(v.GetExpiresAt()) && !v.GetDestroyed() {
+		if x.ended(v) && !v.GetDestroyed() {
 			x.destroyVersion(r, v)
 			x.note(r, fsmpb.Change_KIND_DESTROY, v.GetVersion())
 			destroyed = true

@@ -12,7 +12,7 @@ func (x *access) versions(op *fsmpb.Versions) *fsmpb.Result {
 	for _, v := range r.head.GetVersions() {
 		list.Versions = append(list.Versions, &fsmpb.VersionInfo{
 			Version: v.GetVersion(), CreatedAt: v.GetCreatedAt(), Size: v.GetSize(),
-			Deleted: r.head.GetDeletedAt() != 0, Destroyed: v.GetDestroyed() || x.ended(v.GetExpiresAt()),
+			Deleted: r.head.GetDeletedAt() != 0, Destroyed: v.GetDestroyed() || x.ended(v),
 			Pending: v.GetPending(), Current: v.GetVersion() == r.current() && !v.GetDestroyed(), ExpiresAt: v.GetExpiresAt(),
 		})
 	}

@@ -101,9 +101,9 @@ func (x *access) setCurrent(r *record, version uint64) {
 	x.arm(r)
 }
 
-// ended: the time that a version's grace ends at has come; 0 never does.
-func (x *access) ended(expiresAt int64) bool {
-	return expiresAt != 0 && expiresAt <= x.st.time
+// ended: the time of a version's grace is over.
+func (x *access) ended(v *fsmpb.VersionMeta) bool {
+	return v.GetExpiresAt() != 0 && v.GetExpiresAt() <= x.st.time
 }
 
 // prune drops the oldest versions that are more than the limit, but never the
@@ -112,7 +112,7 @@ func (x *access) ended(expiresAt int64) bool {
 func (x *access) prune(r *record) {
 	previous := uint64(0)
 	for _, v := range r.head.GetVersions() {
-		if v.GetExpiresAt() != 0 && !x.ended(v.GetExpiresAt()) {
+		if v.GetExpiresAt() != 0 && !x.ended(v) {
 			previous = v.GetVersion()
 		}
 	}
@@ -183,14 +183,4 @@ func (x *access) empty(r *record) {
 		x.unlist(r.in.Scope, r.path)
 	}
 	x.forgetSibling(r.in.Scope, r.path)
-}
-
-// secret is what a result shows of a version.
-func (r *record) secret(v *fsmpb.VersionMeta) *fsmpb.Secret {
-	return &fsmpb.Secret{
-		Path: r.path, Scope: r.in.text, Version: v.GetVersion(), Digest: v.GetDigest(), RequestId: v.GetRequestId(),
-		CreatedAt: v.GetCreatedAt(), Labels: v.GetLabels(), DeletedAt: r.head.GetDeletedAt(),
-		ByProvisioner: r.head.GetByProvisioner(), Size: v.GetSize(),
-		Rotation: r.head.GetPeriod(), RotationDue: r.head.GetDueAt(), Overdue: r.head.GetOverdue(),
-	}
 }

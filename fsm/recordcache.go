@@ -49,7 +49,7 @@ func (c *recordCache) glance(t tx, in placed, path string) *glance {
 	id := recordID{in.text, path}
 	known, ok := c.records.get(id)
 	if !ok {
-		if g, ok := c.briefs.look(recordKey(t, in, path), in.text, path); ok {
+		if g, ok := c.briefs.look(recordKey(t, in, path), in, path); ok {
 			c.records.add(id, &cached{glance: g})
 			return g
 		}

@@ -117,7 +117,7 @@ func (m *machine) Restore(rc io.ReadCloser) error {
 }
 
 func (m *machine) restore(meta *raft.SnapshotMeta) error {
-	if err := os.RemoveAll(m.restoring); err != nil {
+	if err := durable.RemoveAll(m.restoring); err != nil {
 		return fmt.Errorf("restore: %w", err)
 	}
 	if err := cloneCheckpoint(m.snapshots.content(meta.ID), m.restoring); err != nil {

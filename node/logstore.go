@@ -120,9 +120,9 @@ func openWAL(path string, log *slog.Logger) (l walLog, err error) {
 	})
 	if err != nil {
 		segments.close()
-	}
-	if err != nil && !errors.Is(err, ErrLog) { // else its locks may be held
-		err = errors.Join(err, meta.Close())
+		if !errors.Is(err, ErrLog) { // else its locks may be held
+			err = errors.Join(err, meta.Close())
+		}
 	}
 	return l, err
 }

@@ -303,11 +303,11 @@ func (k *sink) Close() error {
 			err = fsm.Verify(context.Background(), filepath.Join(k.dir, contentDir), k.s.keys)
 		}
 		if err != nil {
-			return errors.Join(fmt.Errorf("receive snapshot: %w", err), os.RemoveAll(k.dir))
+			return errors.Join(fmt.Errorf("receive snapshot: %w", err), durable.RemoveAll(k.dir))
 		}
 	}
 	if err := k.finish(); err != nil {
-		return errors.Join(fmt.Errorf("write snapshot: %w", err), os.RemoveAll(k.dir))
+		return errors.Join(fmt.Errorf("write snapshot: %w", err), durable.RemoveAll(k.dir))
 	}
 	k.s.made.Add(1)
 	k.s.took.Store(int64(time.Since(k.began)))
@@ -363,5 +363,5 @@ func (k *sink) Cancel() error {
 			k.s.log.Debug("a snapshot that was being received is dropped")
 		}
 	}
-	return os.RemoveAll(k.dir)
+	return durable.RemoveAll(k.dir)
 }

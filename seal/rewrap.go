@@ -10,26 +10,33 @@ const maxWrappedKey = 256
 
 // ValueKeyID is the value key that a sealed value's data key is wrapped under;
 // false for what is no sealed value. It does not look at the ciphertext.
-func ValueKeyID(sealed []byte) (uint32, bool) {
-	for len(sealed) > 0 {
-		num, typ, n := protowire.ConsumeTag(sealed)
+func ValueKeyID(sealed []byte) (id uint32, ok bool) {
+	fields(sealed, func(num protowire.Number, typ protowire.Type, value []byte) bool {
+		if num != 2 || typ != protowire.BytesType {
+			return true
+		}
+		wrapped, _ := protowire.ConsumeBytes(value)
+		id, ok = sealedBy(wrapped)
+		return false
+	})
+	return id, ok
+}
+
+// fields shows the fields of a message in their order, until one is the last to be
+// seen, and reports whether they could all be.
+func fields(message []byte, see func(num protowire.Number, typ protowire.Type, value []byte) (more bool)) bool {
+	for len(message) > 0 {
+		num, typ, n := protowire.ConsumeTag(message)
 		if n < 0 {
-			return 0, false
+			return false
 		}
-		sealed = sealed[n:]
-		if num == 2 && typ == protowire.BytesType {
-			wrapped, n := protowire.ConsumeBytes(sealed)
-			if n < 0 {
-				return 0, false
-			}
-			return sealedBy(wrapped)
+		message = message[n:]
+		if n = protowire.ConsumeFieldValue(num, typ, message); n < 0 || !see(num, typ, message[:n]) {
+			return false
 		}
-		if n = protowire.ConsumeFieldValue(num, typ, sealed); n < 0 {
-			return 0, false
-		}
-		sealed = sealed[n:]
+		message = message[n:]
 	}
-	return 0, false
+	return true
 }
 
 // Rewrap returns the data key of a sealed value, wrapped under the active value
@@ -75,31 +82,21 @@ func decodeValue(sealed []byte) (v sealedValue, err error) {
 	if len(sealed) > MaxSealed {
 		return v, ErrCorrupt
 	}
-	format := uint32(0)
-	for len(sealed) > 0 {
-		num, typ, n := protowire.ConsumeTag(sealed)
-		if n < 0 || num > protowire.MaxValidNumber {
-			return v, ErrCorrupt
-		}
-		sealed = sealed[n:]
+	format := uint64(0)
+	if !fields(sealed, func(num protowire.Number, typ protowire.Type, value []byte) bool {
 		switch {
 		case num == 1 && typ == protowire.VarintType:
-			var f uint64
-			f, n = protowire.ConsumeVarint(sealed)
-			format = uint32(f)
+			format, _ = protowire.ConsumeVarint(value)
 		case num == 2 && typ == protowire.BytesType:
-			v.wrapped, n = protowire.ConsumeBytes(sealed)
+			v.wrapped, _ = protowire.ConsumeBytes(value)
 		case num == 3 && typ == protowire.BytesType:
-			v.ciphertext, n = protowire.ConsumeBytes(sealed)
-		default:
-			n = protowire.ConsumeFieldValue(num, typ, sealed)
+			v.ciphertext, _ = protowire.ConsumeBytes(value)
 		}
-		if n < 0 {
-			return v, ErrCorrupt
-		}
-		sealed = sealed[n:]
+		return num <= protowire.MaxValidNumber
+	}) {
+		return v, ErrCorrupt
 	}
-	if format != valueFormat {
+	if uint32(format) != valueFormat {
 		return v, ErrFormat
 	}
 	return v, nil
