@@ -7,6 +7,8 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/cockroachdb/pebble/v2"
+
 	"github.com/hexrdev/hexrd/audit"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
@@ -16,8 +18,8 @@ const (
 	usualRow    = 320 // bytes of an encoded row
 )
 
-// chain is the audit tree's moving part: its compact range, the tiles at its
-// right edge that are not full, and the roots of the last entries. Full tiles
+// chain is the audit's moving part: the tree's compact range, the tiles at its
+// right edge that are not full, the roots of the last entries, and the index of rows. Full tiles
 // are rows; the edge is rebuilt from the rows when the store opens, so that an
 // entry writes no tile before it is full.
 type chain struct {
@@ -26,17 +28,11 @@ type chain struct {
 	edge   map[audit.TileID][][32]byte
 	recent map[uint64][32]byte
 	after  []after // entries of recent, the oldest first
-	posts  *postings
+	index  *index
 }
 
 // after is the size of the tree after an entry with rows; index 0: not known.
 type after struct{ index, size uint64 }
-
-func newChain() *chain {
-	return &chain{
-		tree: audit.NewTree(), edge: map[audit.TileID][][32]byte{}, recent: map[uint64][32]byte{}, posts: newPostings(),
-	}
-}
 
 func rowKey(first uint64) []byte { return binary.BigEndian.AppendUint64(nil, first) }
 
@@ -44,11 +40,14 @@ func tileKey(id audit.TileID) []byte {
 	return binary.BigEndian.AppendUint64([]byte{byte(id.Level)}, id.Index)
 }
 
-// append adds the rows of one entry: one block, the tiles and postings that
-// they complete. The caller holds mu until it has committed.
+// append adds the rows of one entry: one block, and the tiles and runs of the index
+// that they complete. The caller holds mu until it has committed.
 func (c *chain) append(w *writer, index uint64, rows []audit.Row) error {
 	if len(rows) == 0 {
 		return nil
+	}
+	if err := c.index.work(w, len(rows)); err != nil {
+		return err
 	}
 	block := &fsmpb.RowBlock{First: rows[0].Index, Rows: make([][]byte, 0, len(rows))}
 	all := make([]byte, 0, len(rows)*usualRow)
@@ -65,7 +64,7 @@ func (c *chain) append(w *writer, index uint64, rows []audit.Row) error {
 		}); err != nil {
 			return fmt.Errorf("append to the audit tree: %w", err)
 		}
-		c.posts.add(w, &rows[i])
+		c.index.add(w, &rows[i])
 	}
 	w.set(tableRows, rowKey(block.First), block)
 	root, err := c.tree.Root()
@@ -153,25 +152,24 @@ func (c *chain) root(size uint64, r reader) ([32]byte, error) {
 	return audit.RootAt(size, tiles{c, r})
 }
 
-// rebuild makes the chain of a store that holds size rows.
-func rebuildChain(r reader, size uint64, compactRange [][]byte) (*chain, error) {
-	c := newChain()
+// rebuildChain makes the chain of a store that holds size rows.
+func rebuildChain(db *pebble.DB, r reader, size uint64, compactRange [][]byte) (*chain, error) {
+	c := &chain{edge: map[audit.TileID][][32]byte{}, recent: map[uint64][32]byte{}}
 	tree, err := audit.RestoreTree(size, compactRange)
 	if err != nil {
 		return nil, fmt.Errorf("%w: audit tree: %w", ErrCorrupt, err)
 	}
 	c.tree = tree
+	if c.index, err = openIndex(r, indexShape()); err != nil {
+		return nil, err
+	}
 	blocks := newBlocks(r)
 	defer blocks.close()
 	if err := c.rebuildEdge(r, blocks, size); err != nil {
 		return nil, err
 	}
-	for i := size - size%bucketRows; i < size; i++ {
-		row, err := blocks.decoded(i)
-		if err != nil {
-			return nil, err
-		}
-		c.posts.pend(&row)
+	if err := c.index.rebuild(db, blocks, size); err != nil {
+		return nil, err
 	}
 	root, err := audit.RootAt(size, tiles{c, r})
 	if err != nil {

@@ -54,7 +54,8 @@ func goldenRows() map[string]proto.Message {
 		}}},
 		"row_1_reseal":    &fsmpb.Reseal{KeyId: 7, Cursor: id, Clean: 6},
 		"row_1_block":     &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
-		"row_1_posting":   &fsmpb.Posting{Deltas: []uint64{1, 2, 3}},
+		"row_2_postings":  &fsmpb.Postings{Keys: []uint64{5, 0, 1 << 62}, Rows: []uint64{4096, 2, 4097}},
+		"row_2_index":     &fsmpb.Index{Runs: []uint64{3, 0, 7}},
 		"row_1_directory": &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
 	}
 }

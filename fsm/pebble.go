@@ -10,6 +10,7 @@ import (
 
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/bloom"
+	"github.com/cockroachdb/pebble/v2/sstable"
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
 
@@ -19,7 +20,7 @@ import (
 )
 
 const (
-	rowFormat    = 1
+	rowFormat    = 1 // of how a row is sealed
 	memTableSize = 16 << 20
 	blockCache   = 64 << 20
 
@@ -56,6 +57,7 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(filterBits)
+		options.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression } // what is sealed does not shrink
 	}
 	db, err := pebble.Open(dir, options)
 	if err == nil {

@@ -3,80 +3,63 @@ package fsm
 import (
 	"cmp"
 	"encoding/binary"
-	"maps"
-	"slices"
+	"fmt"
 
-	"github.com/hexrdev/hexrd/audit"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
-	"github.com/hexrdev/hexrd/seal"
 )
 
-// bucketRows is how many rows a bucket of postings covers.
-const bucketRows = 1024
+// posting says that an audit row is of a caller, or about a path: key is of either.
+// Two may share a key; who reads the row sees which one it is.
+type posting struct{ key, row uint64 }
 
-// postings are the row indexes of each caller and each path, so that a query for
-// one costs what it returns. A bucket's postings are written when it is full;
-// those of the bucket that fills are here.
-type postings struct{ pending map[posted][]uint64 }
+func (p posting) compare(q posting) int {
+	return cmp.Or(cmp.Compare(p.key, q.key), cmp.Compare(p.row, q.row))
+}
 
-// posted is what has postings: a caller or a path.
-type posted struct{ kind, text string }
-
+// What has postings: callers and paths.
 const (
-	postedCaller = "caller"
-	postedPath   = "path"
+	domainPosting = "posting"
+	postedCaller  = "caller"
+	postedPath    = "path"
 )
 
-func newPostings() *postings { return &postings{map[posted][]uint64{}} }
+// postingKey is eight bytes of an opaque key.
+func postingKey(opaque [32]byte) uint64 { return binary.BigEndian.Uint64(opaque[:]) }
 
-func (p posted) key(k *seal.Keyring) [32]byte { return k.Opaque("posting", p.kind, p.text) }
-
-func postingKey(key [32]byte, bucket uint64) []byte {
-	return binary.BigEndian.AppendUint64(append(make([]byte, 0, len(key)+8), key[:]...), bucket)
+func (w *writer) postingKey(kind, text string) uint64 {
+	return postingKey(w.cache.opaques.get(w.keys, domainPosting, kind, text))
 }
 
-// pend adds a row to the bucket that fills.
-func (p *postings) pend(row *audit.Row) {
-	offset := row.Index % bucketRows
-	caller := posted{postedCaller, row.Caller}
-	p.pending[caller] = append(p.pending[caller], offset)
-	if row.Path != "" {
-		path := posted{postedPath, row.Path}
-		p.pending[path] = append(p.pending[path], offset)
+// packPostings encodes ascending postings of a run that begins with the row first.
+func packPostings(first uint64, ps []posting) *fsmpb.Postings {
+	m := &fsmpb.Postings{Keys: make([]uint64, len(ps)), Rows: make([]uint64, len(ps))}
+	last := posting{row: first}
+	for i, p := range ps {
+		if p.key != last.key {
+			last.row = first
+		}
+		m.Keys[i], m.Rows[i] = p.key-last.key, p.row-last.row
+		last = p
 	}
+	return m
 }
 
-// add pends a row, and writes the bucket that it fills.
-func (p *postings) add(w *writer, row *audit.Row) {
-	p.pend(row)
-	if row.Index%bucketRows != bucketRows-1 {
-		return
+// unpackPostings refuses what packPostings does not make.
+func unpackPostings(first uint64, m *fsmpb.Postings) ([]posting, error) {
+	if len(m.GetKeys()) == 0 || len(m.GetKeys()) != len(m.GetRows()) {
+		return nil, fmt.Errorf("%w: a block of postings has columns of different lengths", ErrCorrupt)
 	}
-	byText := func(a, b posted) int { return cmp.Or(cmp.Compare(a.kind, b.kind), cmp.Compare(a.text, b.text)) }
-	for _, what := range slices.SortedFunc(maps.Keys(p.pending), byText) {
-		key := postingKey(what.key(w.keys), row.Index/bucketRows)
-		w.set(tablePosting, key, &fsmpb.Posting{Deltas: deltas(p.pending[what])})
+	ps := make([]posting, len(m.GetKeys()))
+	last := posting{row: first}
+	for i, step := range m.GetKeys() {
+		if step != 0 {
+			last.row = first
+		}
+		ps[i] = posting{last.key + step, last.row + m.GetRows()[i]}
+		if ps[i].row < last.row || i > 0 && ps[i].compare(last) <= 0 {
+			return nil, fmt.Errorf("%w: a block of postings is not in order", ErrCorrupt)
+		}
+		last = ps[i]
 	}
-	clear(p.pending)
-}
-
-// deltas turns ascending offsets into differences: they encode small.
-func deltas(offsets []uint64) []uint64 {
-	out := make([]uint64, len(offsets))
-	last := uint64(0)
-	for i, o := range offsets {
-		out[i] = o - last
-		last = o
-	}
-	return out
-}
-
-func offsets(deltas []uint64) []uint64 {
-	out := make([]uint64, len(deltas))
-	last := uint64(0)
-	for i, d := range deltas {
-		last += d
-		out[i] = last
-	}
-	return out
+	return ps, nil
 }

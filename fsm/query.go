@@ -2,14 +2,12 @@ package fsm
 
 import (
 	"context"
-	"encoding/binary"
-	"fmt"
-	"slices"
 	"sort"
 
 	"github.com/hexrdev/hexrd/audit"
-	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
+
+const checkEvery = 1024 // rows, that nobody waits for them any more
 
 // RowQuery selects audit rows. Empty fields select all.
 type RowQuery struct {
@@ -101,12 +99,12 @@ func (q RowQuery) bounds(b *blocks, size uint64) (from, to uint64, err error) {
 func (s *Store) candidates(ctx context.Context, r reader, q RowQuery, from, to uint64, fn func(uint64) (bool, error)) error {
 	switch {
 	case q.Path != "":
-		return s.posted(ctx, r, posted{postedPath, q.Path}, from, to, fn)
+		return s.posted(ctx, r, postingKey(s.codec.keys.Opaque(domainPosting, postedPath, q.Path)), from, to, fn)
 	case q.Caller != "":
-		return s.posted(ctx, r, posted{postedCaller, q.Caller}, from, to, fn)
+		return s.posted(ctx, r, postingKey(s.codec.keys.Opaque(domainPosting, postedCaller, q.Caller)), from, to, fn)
 	}
 	for i := from; i < to; i++ {
-		if i%bucketRows == 0 && ctx.Err() != nil {
+		if i%checkEvery == 0 && ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if more, err := fn(i); err != nil || !more {
@@ -116,55 +114,31 @@ func (s *Store) candidates(ctx context.Context, r reader, q RowQuery, from, to u
 	return nil
 }
 
-// posted walks the postings of a caller or a path: the full buckets from the store, the one
-// that fills from memory.
-func (s *Store) posted(ctx context.Context, r reader, what posted, from, to uint64, fn func(uint64) (bool, error)) error {
+// posted walks the index's rows of a key, [from, to): those of runs as they are at one moment, then
+// those that no run holds yet.
+func (s *Store) posted(ctx context.Context, r reader, key, from, to uint64, fn func(uint64) (bool, error)) error {
 	s.chain.mu.RLock()
-	filling := s.chain.tree.Size() / bucketRows
-	tail := slices.Clone(s.chain.posts.pending[what])
+	parts, rest := s.chain.index.parts(), s.chain.index.unwritten(key)
+	rs, err := readRuns(r)
 	s.chain.mu.RUnlock()
-	key := what.key(s.codec.keys)
-
-	it, err := r.db.NewIter(tableBounds(tablePosting))
 	if err != nil {
-		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
-	}
-	defer func() { _ = it.Close() }()
-	prefix := string(fullKey(tablePosting, key[:]))
-	for ok := it.SeekGE(fullKey(tablePosting, postingKey(key, from/bucketRows))); ok; ok = it.Next() {
-		if len(it.Key()) != len(prefix)+8 || string(it.Key()[:len(prefix)]) != prefix || ctx.Err() != nil {
-			break
-		}
-		bucket := binary.BigEndian.Uint64(it.Key()[len(prefix):])
-		if bucket >= filling {
-			break
-		}
-		var p fsmpb.Posting
-		if err := openValue(r, it.Key(), it.ValueAndErr, &p); err != nil {
-			return err
-		}
-		if more, err := within(bucket, offsets(p.GetDeltas()), from, to, fn); err != nil || !more {
-			return err
-		}
-	}
-	if err := ctx.Err(); err != nil {
 		return err
 	}
-	_, err = within(filling, tail, from, to, fn)
-	return err
-}
-
-func within(bucket uint64, offsets []uint64, from, to uint64, fn func(uint64) (bool, error)) (bool, error) {
-	for _, o := range offsets {
-		index := bucket*bucketRows + o
-		if index < from || index >= to {
-			continue
-		}
-		if more, err := fn(index); err != nil || !more {
-			return false, err
+	defer rs.close()
+	for _, p := range parts {
+		if more, err := p.find(ctx, rs, key, from, to, fn); err != nil || !more {
+			return err
 		}
 	}
-	return true, nil
+	for _, row := range rest {
+		if row < from || row >= to {
+			continue
+		}
+		if more, err := fn(row); err != nil || !more {
+			return err
+		}
+	}
+	return nil
 }
 
 // Rows returns up to limit encoded rows from an index on.

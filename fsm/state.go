@@ -12,6 +12,7 @@ import (
 // it are replaced, never changed in place: readers hold them.
 type state struct {
 	clusterID     [16]byte
+	format        uint32 // of the store, when it was opened; 0: it was empty
 	trustDomain   string // empty: not bootstrapped
 	index, term   uint64 // of the last entry
 	time          int64  // FSM time, unix nanoseconds

@@ -16,6 +16,9 @@ import (
 	"github.com/hexrdev/hexrd/seal"
 )
 
+// storeFormat is of the tables and their keys. 2: an index in place of table I.
+const storeFormat = 2
+
 // Config of a Store.
 type Config struct {
 	Dir    string        // made when it does not exist
@@ -90,13 +93,31 @@ func (s *Store) load(name string) (err error) {
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	chain, err := rebuildChain(r, st.size, compactRange)
+	if st.format == 1 {
+		s.log.Info("the index of the audit rows is made anew, as this version keeps it", "rows", st.size)
+	}
+	chain, err := rebuildChain(db, r, st.size, compactRange)
+	if err == nil && st.format == 1 {
+		err = upgrade(db, r, st, compactRange)
+	}
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
 	s.db, s.name, s.chain, s.st, s.cache, s.reseal = db, name, chain, st, newCaches(), resealing{}
 	s.publish(true)
 	return nil
+}
+
+// upgrade drops what format 1 had instead of the index, which is whole, and says what
+// the store is now.
+func upgrade(db *pebble.DB, r reader, st *state, compactRange [][]byte) error {
+	old := tableBounds(tablePosting)
+	if err := db.DeleteRange(old.LowerBound, old.UpperBound, pebble.NoSync); err != nil {
+		return fmt.Errorf("write store: %w", err)
+	}
+	w := newWriter(r, r.codec.keys, newCaches())
+	st.put(w, compactRange)
+	return w.commit(db)
 }
 
 // loadState reads the rows that are kept in memory.
@@ -107,7 +128,7 @@ func loadState(r reader, clusterID [16]byte) (*state, [][]byte, error) {
 	if err != nil || !found {
 		return st, nil, err
 	}
-	if meta.GetFormat() != rowFormat {
+	if st.format = meta.GetFormat(); st.format == 0 || st.format > storeFormat {
 		return nil, nil, fmt.Errorf("store: %w", ErrUnknownFormat)
 	}
 	if string(meta.GetClusterId()) != string(clusterID[:]) {
@@ -144,7 +165,7 @@ func (st *state) put(w *writer, compactRange [][]byte) {
 		w.set(tableKeys, nil, st.keys)
 	}
 	w.set(tableMeta, nil, &fsmpb.Meta{
-		Format: rowFormat, ClusterId: st.clusterID[:], TrustDomain: st.trustDomain, Index: st.index, Term: st.term,
+		Format: storeFormat, ClusterId: st.clusterID[:], TrustDomain: st.trustDomain, Index: st.index, Term: st.term,
 		Time: st.time, Size: st.size, Range: compactRange, Configuration: st.configuration, Marks: st.marks,
 		ValueKeyUses: st.uses,
 	})

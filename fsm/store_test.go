@@ -37,11 +37,11 @@ func (b *bench) fill(n int) {
 	}
 }
 
-// TestQueries compares queries with a search through all rows, over full buckets
-// of postings and the one that fills, and after the store was opened again.
+// TestQueries compares queries with a search through all rows, over runs of
+// postings and what fills one, and after the store was opened again.
 func TestQueries(t *testing.T) {
 	b := newCluster(t)
-	b.fill(2*bucketRows + 300)
+	b.fill(int(2*indexShape().base) + 300)
 	dir := b.store.cfg.Dir
 	for _, reopen := range []bool{false, true} {
 		if reopen {
@@ -55,7 +55,7 @@ func TestQueries(t *testing.T) {
 			t.Fatalf("%d rows, %v", len(all), err)
 		}
 		for range 200 {
-			q := RowQuery{Size: b.store.AuditSize(), Limit: 1 + rand.IntN(50), ScanMax: 100 + rand.IntN(4000), From: uint64(rand.IntN(2400))}
+			q := RowQuery{Size: b.store.AuditSize(), Limit: 1 + rand.IntN(50), ScanMax: 100 + rand.IntN(4000), From: uint64(rand.IntN(8500))}
 			if rand.IntN(2) == 0 {
 				q.Caller = []string{mainID, researID, "spiffe://hexr.cloud/agent/acme/nobody/main"}[rand.IntN(3)]
 			}

@@ -21,12 +21,14 @@ const (
 	tableRequest   table = 'Q' // opaque(caller, request id) -> fsmpb.Remembered
 	tableExpiry    table = 'E' // time + opaque -> fsmpb.Expiry
 	tableRows      table = 'A' // first row index -> fsmpb.RowBlock
-	tablePosting   table = 'I' // opaque(caller or path) + bucket -> fsmpb.Posting
+	tableIndex     table = 'J' // one row: fsmpb.Index
+	tableRun       table = 'X' // tier + first row + posting -> fsmpb.Postings
 	tableTile      table = 'T' // level + index -> fsmpb.Tile
 	tableKeys      table = 'k' // one row: fsmpb.Keys
 	tableReseal    table = 'W' // one row, the node's own: fsmpb.Reseal
 	tableLog       table = 'L' // opaque(scope) -> fsmpb.ChangeLog; nothing -> fsmpb.Totals
 	tableChange    table = 'C' // log key + number -> fsmpb.Change
+	tablePosting   table = 'I' // of stores of format 1: dropped when they open
 )
 
 // tx is all that an operation sees of the store: rows by table and key, as they

@@ -252,7 +252,7 @@ func (w *writer) stage(batch *pebble.Batch, sealer *seal.RowSealer, key string, 
 // cacheable leaves out rows that Apply writes and does not read again.
 func cacheable(t table) bool {
 	switch t {
-	case tableRows, tablePosting, tableTile, tableExpiry, tableValue, tableMeta, tableChange:
+	case tableRows, tableRun, tableIndex, tableTile, tableExpiry, tableValue, tableMeta, tableChange:
 		return false
 	}
 	return true

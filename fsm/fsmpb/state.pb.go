@@ -2439,28 +2439,30 @@ func (x *RowBlock) GetRows() [][]byte {
 	return nil
 }
 
-// Posting is the row indexes of one caller or path in one time bucket.
-type Posting struct {
+// Postings is a block of a run: which audit rows are of which caller or path. Two
+// columns of the same length, ascending by key, then row.
+type Postings struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
-	Deltas        []uint64               `protobuf:"varint,1,rep,packed,name=deltas,proto3" json:"deltas,omitempty"` // ascending; the first from the bucket's start
+	Keys          []uint64               `protobuf:"varint,1,rep,packed,name=keys,proto3" json:"keys,omitempty"` // from the one before, at first from 0
+	Rows          []uint64               `protobuf:"varint,2,rep,packed,name=rows,proto3" json:"rows,omitempty"` // from the one before, of a new key from the run's first
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
-func (x *Posting) Reset() {
-	*x = Posting{}
+func (x *Postings) Reset() {
+	*x = Postings{}
 	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
 
-func (x *Posting) String() string {
+func (x *Postings) String() string {
 	return protoimpl.X.MessageStringOf(x)
 }
 
-func (*Posting) ProtoMessage() {}
+func (*Postings) ProtoMessage() {}
 
-func (x *Posting) ProtoReflect() protoreflect.Message {
+func (x *Postings) ProtoReflect() protoreflect.Message {
 	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
@@ -2472,14 +2474,66 @@ func (x *Posting) ProtoReflect() protoreflect.Message {
 	return mi.MessageOf(x)
 }
 
-// Deprecated: Use Posting.ProtoReflect.Descriptor instead.
-func (*Posting) Descriptor() ([]byte, []int) {
+// Deprecated: Use Postings.ProtoReflect.Descriptor instead.
+func (*Postings) Descriptor() ([]byte, []int) {
 	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{30}
 }
 
-func (x *Posting) GetDeltas() []uint64 {
+func (x *Postings) GetKeys() []uint64 {
 	if x != nil {
-		return x.Deltas
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *Postings) GetRows() []uint64 {
+	if x != nil {
+		return x.Rows
+	}
+	return nil
+}
+
+// Index says which runs there are: how many of each tier.
+type Index struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Runs          []uint64               `protobuf:"varint,1,rep,packed,name=runs,proto3" json:"runs,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Index) Reset() {
+	*x = Index{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Index) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Index) ProtoMessage() {}
+
+func (x *Index) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Index.ProtoReflect.Descriptor instead.
+func (*Index) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *Index) GetRuns() []uint64 {
+	if x != nil {
+		return x.Runs
 	}
 	return nil
 }
@@ -2494,7 +2548,7 @@ type Tile struct {
 
 func (x *Tile) Reset() {
 	*x = Tile{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2506,7 +2560,7 @@ func (x *Tile) String() string {
 func (*Tile) ProtoMessage() {}
 
 func (x *Tile) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2519,7 +2573,7 @@ func (x *Tile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tile.ProtoReflect.Descriptor instead.
 func (*Tile) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Tile) GetHashes() []byte {
@@ -2759,9 +2813,12 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x06tokens\x18\x01 \x03(\v2\x12.hexr.fsm.v1.TokenR\x06tokens\"4\n" +
 	"\bRowBlock\x12\x14\n" +
 	"\x05first\x18\x01 \x01(\x04R\x05first\x12\x12\n" +
-	"\x04rows\x18\x02 \x03(\fR\x04rows\"!\n" +
-	"\aPosting\x12\x16\n" +
-	"\x06deltas\x18\x01 \x03(\x04R\x06deltas\"\x1e\n" +
+	"\x04rows\x18\x02 \x03(\fR\x04rows\"2\n" +
+	"\bPostings\x12\x12\n" +
+	"\x04keys\x18\x01 \x03(\x04R\x04keys\x12\x12\n" +
+	"\x04rows\x18\x02 \x03(\x04R\x04rows\"\x1b\n" +
+	"\x05Index\x12\x12\n" +
+	"\x04runs\x18\x01 \x03(\x04R\x04runs\"\x1e\n" +
 	"\x04Tile\x12\x16\n" +
 	"\x06hashes\x18\x01 \x01(\fR\x06hashesB$Z\"github.com/hexrdev/hexrd/fsm/fsmpbb\x06proto3"
 
@@ -2778,7 +2835,7 @@ func file_fsm_fsmpb_state_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsmpb_state_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
 var file_fsm_fsmpb_state_proto_goTypes = []any{
 	(Expiry_Kind)(0),      // 0: hexr.fsm.v1.Expiry.Kind
 	(Key_Kind)(0),         // 1: hexr.fsm.v1.Key.Kind
@@ -2814,9 +2871,10 @@ var file_fsm_fsmpb_state_proto_goTypes = []any{
 	(*Members)(nil),       // 31: hexr.fsm.v1.Members
 	(*Tokens)(nil),        // 32: hexr.fsm.v1.Tokens
 	(*RowBlock)(nil),      // 33: hexr.fsm.v1.RowBlock
-	(*Posting)(nil),       // 34: hexr.fsm.v1.Posting
-	(*Tile)(nil),          // 35: hexr.fsm.v1.Tile
-	nil,                   // 36: hexr.fsm.v1.VersionMeta.LabelsEntry
+	(*Postings)(nil),      // 34: hexr.fsm.v1.Postings
+	(*Index)(nil),         // 35: hexr.fsm.v1.Index
+	(*Tile)(nil),          // 36: hexr.fsm.v1.Tile
+	nil,                   // 37: hexr.fsm.v1.VersionMeta.LabelsEntry
 }
 var file_fsm_fsmpb_state_proto_depIdxs = []int32{
 	6,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
@@ -2825,7 +2883,7 @@ var file_fsm_fsmpb_state_proto_depIdxs = []int32{
 	7,  // 3: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
 	13, // 4: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
 	12, // 5: hexr.fsm.v1.Head.rotation:type_name -> hexr.fsm.v1.Rotation
-	36, // 6: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
+	37, // 6: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
 	17, // 7: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
 	0,  // 8: hexr.fsm.v1.Expiry.kind:type_name -> hexr.fsm.v1.Expiry.Kind
 	1,  // 9: hexr.fsm.v1.Key.kind:type_name -> hexr.fsm.v1.Key.Kind
@@ -2855,7 +2913,7 @@ func file_fsm_fsmpb_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_state_proto_rawDesc), len(file_fsm_fsmpb_state_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   33,
+			NumMessages:   34,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

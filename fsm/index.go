@@ -1,0 +1,234 @@
+package fsm
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/hexrdev/hexrd/audit"
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
+
+// shape is how many rows and postings go where.
+type shape struct {
+	base  uint64 // rows of a run of the first tier
+	fan   uint64 // runs that are merged into one of the next tier
+	block int    // postings of a block
+	pace  int    // postings that a merge moves on with for each new row; more than two, or it falls behind
+}
+
+// indexShape is that of every store: what is on disk depends on it.
+func indexShape() shape { return shape{base: 4096, fan: 8, block: 256, pace: 4} }
+
+// index finds the audit rows of a caller or of a path, at a cost that grows with
+// what it finds, and with the logarithm of the rows.
+//
+// The postings of some thousand rows are sorted and written as a run; so many runs of
+// a tier are merged into one of the next, a block at a time with the entries that
+// follow, so that no entry waits for it. A posting is written once a tier and next
+// to others, where a row of its own would go through all of the database's levels at
+// a random place. Tiers follow each other without a gap, the highest first: the
+// numbers of their runs say where each run is.
+type index struct {
+	shape
+	tiers   []uint64  // how many whole runs each has
+	merges  []*merge  // of each tier; nil: none is under way
+	filling []posting // of the rows that no run holds yet
+}
+
+func newIndex(s shape) *index { return &index{shape: s} }
+
+// openIndex reads where the index stands.
+func openIndex(r reader, s shape) (*index, error) {
+	x := newIndex(s)
+	var row fsmpb.Index
+	if _, err := r.get(tableIndex, nil, &row); err != nil {
+		return nil, err
+	}
+	x.tiers, x.merges = row.GetRuns(), make([]*merge, len(row.GetRuns()))
+	for tier := range x.tiers {
+		if err := x.open(r, tier); err != nil {
+			return nil, err
+		}
+	}
+	return x, nil
+}
+
+// rows of a run of the tier.
+func (x *index) rows(tier int) uint64 {
+	n := x.base
+	for range tier {
+		n *= x.fan
+	}
+	return n
+}
+
+// first is where the tier's rows begin: after those of the higher ones.
+func (x *index) first(tier int) uint64 {
+	n := uint64(0)
+	for t := tier + 1; t < len(x.tiers); t++ {
+		n += x.tiers[t] * x.rows(t)
+	}
+	return n
+}
+
+// covered is how many rows the runs hold.
+func (x *index) covered() uint64 { return x.first(-1) }
+
+// add a row, and write the run that it fills.
+func (x *index) add(w *writer, row *audit.Row) {
+	x.filling = append(x.filling, posting{w.postingKey(postedCaller, row.Caller), row.Index})
+	if row.Path != "" {
+		x.filling = append(x.filling, posting{w.postingKey(postedPath, row.Path), row.Index})
+	}
+	if (row.Index+1)%x.base != 0 {
+		return
+	}
+	slices.SortFunc(x.filling, posting.compare)
+	to := run{0, row.Index + 1 - x.base}
+	for ps := range slices.Chunk(x.filling, x.block) {
+		to.set(w, ps)
+	}
+	x.filling = x.filling[:0]
+	x.grow(0)
+	x.save(w)
+}
+
+// grow counts a new run.
+func (x *index) grow(tier int) {
+	if tier == len(x.tiers) {
+		x.tiers, x.merges = append(x.tiers, 0), append(x.merges, nil)
+	}
+	x.tiers[tier]++
+}
+
+func (x *index) save(w *writer) { w.set(tableIndex, nil, &fsmpb.Index{Runs: slices.Clone(x.tiers)}) }
+
+// work goes on with the merges, before so many rows are added: what it reads is
+// committed. Higher tiers come first, since a merge's run is no other's before that.
+func (x *index) work(w *writer, rows int) error {
+	for tier := len(x.tiers) - 1; tier >= 0; tier-- {
+		if err := x.open(w.reader, tier); err != nil {
+			return err
+		}
+		m := x.merges[tier]
+		if m == nil {
+			continue
+		}
+		done, err := m.advance(w, rows*x.pace)
+		if err != nil {
+			return err
+		}
+		if done {
+			x.merges[tier] = nil
+			x.tiers[tier] -= x.fan
+			x.grow(tier + 1)
+			x.save(w)
+		}
+	}
+	return nil
+}
+
+// open begins the merge of a tier that has enough runs, or goes on with it.
+func (x *index) open(r reader, tier int) (err error) {
+	if x.tiers[tier] >= x.fan && x.merges[tier] == nil {
+		x.merges[tier], err = openMerge(r, x, tier)
+	}
+	return err
+}
+
+// part is where to look for postings: those of a run that come after one.
+type part struct {
+	run
+	rows  uint64
+	after *posting // nil: all
+}
+
+// parts of all rows that runs hold, ascending. A merge's run has the first postings of
+// its inputs, of all their rows: it comes before them.
+func (x *index) parts() []part {
+	var all []part
+	for tier := len(x.tiers) - 1; tier >= 0; tier-- {
+		first, rows, merging := x.first(tier), x.rows(tier), uint64(0)
+		m := x.merges[tier]
+		if m != nil && m.begun {
+			all = append(all, part{m.output, x.fan * rows, nil})
+			merging = x.fan
+		}
+		for i := range x.tiers[tier] {
+			p := part{run{byte(tier), first + i*rows}, rows, nil}
+			if i < merging {
+				last := m.last
+				p.after = &last
+			}
+			all = append(all, p)
+		}
+	}
+	return all
+}
+
+// unwritten is the rows of a key that no run holds yet, ascending.
+func (x *index) unwritten(key uint64) []uint64 {
+	var rows []uint64
+	for _, p := range x.filling {
+		if p.key == key {
+			rows = append(rows, p.row)
+		}
+	}
+	return rows
+}
+
+// find calls fn with the part's rows of a key, ascending, [from, to), until it
+// returns false; more: it did not.
+func (p part) find(ctx context.Context, rs runs, key, from, to uint64, fn func(uint64) (bool, error)) (more bool, err error) {
+	start := posting{key, max(from, p.first)}
+	if p.after != nil && p.after.compare(start) >= 0 {
+		start = posting{p.after.key, p.after.row + 1}
+	}
+	if start.key != key || start.row >= to || from >= p.first+p.rows {
+		return true, nil
+	}
+	for ok := rs.seek(p.run, start); ok && ctx.Err() == nil && rs.begins().compare(posting{key, to}) < 0; ok = rs.next(p.run) {
+		ps, err := rs.block(p.run)
+		if err != nil {
+			return false, err
+		}
+		i, _ := slices.BinarySearchFunc(ps, start, posting.compare)
+		for _, q := range ps[i:] {
+			if q.key != key || q.row >= to {
+				return true, nil
+			}
+			if more, err := fn(q.row); err != nil || !more {
+				return false, err
+			}
+		}
+	}
+	return true, errors.Join(ctx.Err(), rs.err())
+}
+
+// rebuild adds the rows that no run holds, and writes the runs that they fill: none,
+// but in a store whose index is made anew.
+func (x *index) rebuild(db *pebble.DB, b *blocks, size uint64) error {
+	w := newWriter(b.r, b.r.codec.keys, newCaches())
+	for i := x.covered(); i < size; i++ {
+		row, err := b.decoded(i)
+		if err != nil {
+			return err
+		}
+		x.add(w, &row)
+		if (i+1)%x.base != 0 {
+			continue
+		}
+		if err := w.commit(db); err != nil {
+			return fmt.Errorf("index audit rows: %w", err)
+		}
+		w = newWriter(b.r, w.keys, w.cache)
+		if err := x.work(w, int(x.base)); err != nil {
+			return err
+		}
+	}
+	return w.commit(db)
+}
