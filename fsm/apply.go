@@ -59,7 +59,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	if err := s.check(e.GetCheck()); err != nil {
 		return nil, err
 	}
-	if err := s.cache.requests.load(reader{s.db, s.codec}); err != nil {
+	if err := s.cache.load(reader{s.db, s.codec}, len(e.GetAccesses())); err != nil {
 		return nil, err
 	}
 	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache)

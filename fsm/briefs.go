@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"fmt"
 	"slices"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
@@ -10,15 +11,21 @@ import (
 const (
 	briefSets    = 1 << 16
 	briefSetMost = 24 // of a set: 1.5 million in all, of 88 bytes
+	briefLoad    = 2  // heads that are read for each access
 )
 
 // briefs hold, of more records than a cache of them could, what a glance at the
 // current version needs, where that is nothing unusual: without it each get in a
 // large store would read the head from the database, on every node. They lie in
 // sets by their key, without pointers. Only Apply uses them.
+//
+// Those of a store that opens are read bit by bit, with the entries that follow.
 type briefs struct {
-	sets [briefSets][]brief
-	next int // what a full set forgets
+	sets   [briefSets][]brief
+	next   int    // what a full set forgets
+	from   []byte // where the reading goes on
+	loaded int
+	whole  bool
 }
 
 type brief struct {
@@ -71,6 +78,36 @@ func (b *briefs) keep(r *record) {
 		b.next = (b.next + 1) % briefSetMost
 		(*set)[b.next] = one
 	}
+}
+
+// load reads some more of the heads that the store held when it opened, a few for
+// each access of the entry that comes.
+func (b *briefs) load(r reader, accesses int) error {
+	if b.whole {
+		return nil
+	}
+	it, err := r.db.NewIter(tableBounds(tableHead))
+	if err != nil {
+		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
+	}
+	defer func() { _ = it.Close() }()
+	n := briefLoad * accesses
+	for ok := it.SeekGE(fullKey(tableHead, b.from)); ok && n > 0; ok = it.Next() {
+		key := slices.Clone(it.Key()[1:])
+		var h fsmpb.Head
+		if err := openValue(r, it.Key(), it.ValueAndErr, &h); err != nil {
+			return err
+		}
+		b.keep(&record{key: key, head: &h})
+		b.from = append(key, 0)
+		b.loaded++
+		n--
+	}
+	b.whole = n > 0 || b.loaded >= briefSets*briefSetMost
+	if err := it.Error(); err != nil {
+		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
+	}
+	return nil
 }
 
 // look is a glance at the current version, where it is remembered.

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"encoding/binary"
+	"fmt"
 	"testing"
 
 	"pgregory.net/rapid"
@@ -44,4 +45,36 @@ func TestBriefs(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A store that opens reads its heads with the entries that come, and a get then
+// finds the brief of one that nobody read.
+func TestBriefsAreLoaded(t *testing.T) {
+	b := newCluster(t)
+	for i := range 20 {
+		b.one(mainID, put(fmt.Sprint("k/", i), agentScope, "v"), ok)
+	}
+	if err := b.store.Close(); err != nil {
+		t.Fatal(err)
+	}
+	b.open(b.store.cfg.Dir)
+	known := b.store.cache.records.briefs
+	for i := 1; !known.whole; i++ {
+		if i > 20/briefLoad+1 {
+			t.Fatal("heads are left unread")
+		}
+		b.one(mainID, get("k/3", agentScope, 0), ok)
+		if !known.whole && known.loaded != i*briefLoad {
+			t.Fatalf("%d heads were read with %d accesses", known.loaded, i)
+		}
+	}
+	for i := range 20 {
+		path := fmt.Sprint("k/", i)
+		s, _ := parseFullScope(agentScope, td)
+		key := b.keys.Opaque("record", agentScope, path)
+		g, found := known.look(key[:], place(s), path)
+		if !found || g.version.GetVersion() != 1 {
+			t.Fatalf("%s has no brief", path)
+		}
+	}
 }

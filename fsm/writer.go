@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -32,6 +33,11 @@ type caches struct {
 
 func newCaches() caches {
 	return caches{newGenerations[string](cachedBytes, sizeOfRow), newRecordCache(), newOpaqueCache(), newRequestFilter()}
+}
+
+// load reads, before an entry, some more of what a store that opened holds.
+func (c caches) load(r reader, accesses int) error {
+	return errors.Join(c.requests.load(r), c.records.briefs.load(r, accesses))
 }
 
 // sizeOfRow counts about what a cached row takes beside its bytes, too.
