@@ -41,27 +41,35 @@ func (r *standard) burst(ctx context.Context) ([]Row, error) {
 	if err != nil {
 		return nil, err
 	}
+	ran, err := goroutines(ctx, n)
+	if err != nil {
+		return nil, err
+	}
 	if err := arrive(ctx, n.Addr, cfg, r.Arrivals); err != nil {
 		return nil, fmt.Errorf("burst of connections: %w", err)
 	}
-	var goroutines, heap float64
+	var stayed, heap float64
 	for end := time.Now().Add(leftLimit); ; {
 		after, err := afterCollection(ctx, n)
 		if err != nil {
 			return nil, err
 		}
-		goroutines, heap = after[mGoroutines]-before[mGoroutines], after[mHeap]-before[mHeap]
-		if goroutines <= 0 && heap <= 0 || time.Now().After(end) {
+		stayed, heap = after[mGoroutines]-before[mGoroutines], after[mHeap]-before[mHeap]
+		if stayed <= 0 && heap <= 0 || time.Now().After(end) {
 			break
 		}
 		if err := sleep(ctx, time.Second); err != nil {
 			return nil, err
 		}
 	}
-	r.say("burst of %d: %+.0f goroutines, %+.0f bytes", r.Arrivals, goroutines, heap)
+	run, err := goroutines(ctx, n)
+	if err != nil {
+		return nil, err
+	}
+	r.say("burst of %d: %+.0f goroutines, %+.0f bytes; %s", r.Arrivals, stayed, heap, more(ran, run))
 	what := fmt.Sprintf(" left after %d connections came and went", r.Arrivals)
 	return []Row{
-		Row{Name: "goroutines" + what, Value: max(0, goroutines)}.atMost(0),
+		Row{Name: "goroutines" + what, Value: max(0, stayed)}.atMost(0),
 		// What a node allocates for itself meanwhile is in there.
 		Row{Name: "memory" + what, Value: max(0, heap) / (1 << 20), Unit: "MiB"}.atMost(1),
 	}, nil

@@ -26,7 +26,8 @@ func (r *standard) large(ctx context.Context) ([]Row, error) {
 		return nil, err
 	}
 	with := fmt.Sprintf(" with %d secrets and %d audit rows", r.Secrets, r.Rows)
-	c := r.config(Get, 64, All)
+	few := r.config(Get, 64, All)
+	c := few
 	c.Secrets = r.Secrets
 	for range r.Rounds {
 		rate, err := r.machine.echo(ctx, c)
@@ -34,14 +35,18 @@ func (r *standard) large(ctx context.Context) ([]Row, error) {
 			return nil, err
 		}
 		r.keep("echo large", rate)
-		if _, err := r.measure(ctx, "get large", c); err != nil {
+		_, err1 := r.measure(ctx, "get large", c)
+		_, err2 := r.measure(ctx, "get few of large", few)
+		if err := errors.Join(err1, err2); err != nil {
 			return nil, err
 		}
 	}
 	// The machine may have become slower meanwhile: the echo tells.
-	kept := r.ratio("get large", "echo large") / r.ratio("get 64", "echo 64")
+	kept := func(name string) float64 { return r.ratio(name, "echo large") / r.ratio("get 64", "echo 64") }
+	const empty = "the same with an empty store, both against the echo"
 	rows := []Row{
-		r.rate("get over all nodes, 64 workers,"+with, "get large").against("the same with an empty store, both against the echo", kept).atLeast(0.9),
+		r.rate("get over all nodes, 64 workers,"+with, "get large").against(empty, kept("get large")).atLeast(0.9),
+		r.rate(fmt.Sprintf("get of %d secrets over all nodes, 64 workers,", few.Secrets)+with, "get few of large").against(empty, kept("get few of large")),
 	}
 	for _, more := range []func(context.Context, Config) (Row, error){r.snapshotStall, r.restart, r.resident} {
 		row, err := more(ctx, c)
