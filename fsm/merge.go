@@ -109,8 +109,7 @@ func (m *merge) fill(rs runs) (whole bool, err error) {
 			continue
 		}
 		m.spent = append(m.spent, in.key)
-		at := rs.seek(in.run, m.next[len(m.next)-1])
-		if err := m.enter(rs, in, at && rs.next(in.run)); err != nil {
+		if err := m.enter(rs, in, rs.after(in.run, in.key)); err != nil {
 			return false, err
 		}
 	}

@@ -56,6 +56,11 @@ func (rs runs) seek(n run, p posting) bool {
 	return rs.it.SeekGE(fullKey(tableRun, n.prefix())) && rs.in(n)
 }
 
+// after goes to the run's first block after one with that key.
+func (rs runs) after(n run, key []byte) bool {
+	return rs.it.SeekGE(append(fullKey(tableRun, key), 0)) && rs.in(n)
+}
+
 // next goes to the run's next block.
 func (rs runs) next(n run) bool { return rs.it.Next() && rs.in(n) }
 
