@@ -7,6 +7,8 @@ import (
 	"github.com/hexrdev/hexrd/internal/fault"
 )
 
+const usualRows = 4096 // of an entry, at most
+
 // Validate is the leader's check, with Apply's own decoder, that an access may
 // enter the log; ErrInvalidAccess says why not.
 func (s *Store) Validate(a *fsmpb.Access) error {
@@ -62,7 +64,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	if err := s.cache.load(reader{s.db, s.codec}, len(e.GetAccesses())); err != nil {
 		return nil, err
 	}
-	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache)
+	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, s.written)
 	results, rows := applyEntry(w, s.st, e, index, term, capture)
 	if w.err() != nil {
 		return nil, w.err()
@@ -78,6 +80,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		return nil, err
 	}
 	fault.Point("apply.committed")
+	s.written = min(len(w.order), usualRows)
 	s.noteDestroyed(rows)
 	s.announce(len(rows) > 0)
 	s.watchers.wake(w.order)
@@ -129,7 +132,7 @@ func (s *Store) StoreConfiguration(index uint64, c *fsmpb.Configuration) error {
 		return nil
 	}
 	s.st.configuration = &fsmpb.Configuration{Index: index, Servers: c.GetServers()}
-	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache)
+	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, 1)
 	s.st.put(w, s.chain.tree.Hashes())
 	if err := w.commit(s.db); err != nil {
 		s.failed = err

@@ -212,7 +212,7 @@ func (p part) find(ctx context.Context, rs runs, key, from, to uint64, fn func(u
 // rebuild adds the rows that no run holds, and writes the runs that they fill: none,
 // but in a store whose index is made anew.
 func (x *index) rebuild(db *pebble.DB, b *blocks, size uint64) error {
-	w := newWriter(b.r, b.r.codec.keys, newCaches())
+	w := newWriter(b.r, b.r.codec.keys, newCaches(), 0)
 	for i := x.covered(); i < size; i++ {
 		row, err := b.decoded(i)
 		if err != nil {
@@ -225,7 +225,7 @@ func (x *index) rebuild(db *pebble.DB, b *blocks, size uint64) error {
 		if err := w.commit(db); err != nil {
 			return fmt.Errorf("index audit rows: %w", err)
 		}
-		w = newWriter(b.r, w.keys, w.cache)
+		w = newWriter(b.r, w.keys, w.cache, 0)
 		if err := x.work(w, int(x.base)); err != nil {
 			return err
 		}

@@ -41,7 +41,7 @@ func newIndexed(t rapid.TB, dir string, s shape) *indexed {
 
 // entry adds rows as Apply does.
 func (d *indexed) entry(t rapid.TB, rows []audit.Row) {
-	w := newWriter(d.r, d.r.codec.keys, newCaches())
+	w := newWriter(d.r, d.r.codec.keys, newCaches(), 0)
 	if err := d.x.work(w, len(rows)); err != nil {
 		t.Fatal(err)
 	}
@@ -61,7 +61,7 @@ func (d *indexed) reopen(t rapid.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWriter(d.r, d.r.codec.keys, newCaches())
+	w := newWriter(d.r, d.r.codec.keys, newCaches(), 0)
 	for i := x.covered(); i < uint64(len(d.rows)); i++ {
 		x.add(w, &d.rows[i])
 	}
@@ -274,7 +274,7 @@ func TestIndexOfFormat1(t *testing.T) {
 func (b *bench) setFormat(format uint32) {
 	b.t.Helper()
 	s := b.store
-	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache)
+	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, 1)
 	var meta fsmpb.Meta
 	if !w.get(tableMeta, nil, &meta) {
 		b.t.Fatal("no meta row")

@@ -16,6 +16,7 @@ type access struct {
 	limits  *fsmpb.Settings // effective
 	capture bool            // this node answers gets: read the sealed bytes
 
+	request []byte // its key, once that was asked for
 	scope   string // for the row
 	version uint64
 	detail  string

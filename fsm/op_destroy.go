@@ -38,7 +38,7 @@ func (x *access) destroyVersion(r *record, v *fsmpb.VersionMeta) {
 		x.save(r)
 		return
 	}
-	x.charge(r.in.Scope, -1, 0)
+	r.owed.secrets--
 	x.unlist(r.in.Scope, r.path)
 	x.purge(r)
 }

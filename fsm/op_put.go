@@ -81,7 +81,7 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 	}
 	x.setCurrent(r, r.head.Version)
 	if fresh {
-		x.charge(r.in.Scope, 1, 0)
+		r.owed.secrets++
 		x.enlist(r.in.Scope, r.path)
 	}
 	x.prune(r)

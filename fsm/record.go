@@ -15,6 +15,7 @@ type record struct {
 	in   placed
 	path string
 	head *fsmpb.Head // nil: never put
+	owed usage       // what its scope is charged when it is saved
 }
 
 // record is one to be changed, and then saved; look is for those that are read alone.
@@ -132,7 +133,13 @@ func valueKey(record []byte, version uint64) []byte {
 }
 
 // save is the last of what an access does to a record.
-func (x *access) save(r *record) { x.t.save(r) }
+func (x *access) save(r *record) {
+	if r.owed != (usage{}) {
+		x.charge(r.in.Scope, r.owed)
+		r.owed = usage{}
+	}
+	x.t.save(r)
+}
 
 // addVersion gives the record its next version; its bytes are charged.
 func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[string]string) *fsmpb.VersionMeta {
@@ -146,7 +153,7 @@ func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[st
 	r.head.Versions = append(r.head.Versions, v)
 	x.st.use(wrapped, 1)
 	x.t.set(tableValue, valueKey(r.key, v.Version), &fsmpb.Value{Sealed: sealed})
-	x.charge(r.in.Scope, 0, int64(size))
+	r.owed.bytes += int64(size)
 	return v
 }
 
@@ -159,7 +166,7 @@ func (x *access) dropVersion(r *record, v *fsmpb.VersionMeta) {
 	x.t.del(tableValue, valueKey(r.key, v.GetVersion()))
 	v.Destroyed, v.Pending = true, false
 	x.st.use(v.GetValueKey(), -1)
-	x.charge(r.in.Scope, 0, -int64(v.GetSize()))
+	r.owed.bytes -= int64(v.GetSize())
 }
 
 // purge destroys all versions. The head stays, so that version numbers never
@@ -179,7 +186,7 @@ func (x *access) empty(r *record) {
 	r.head.Versions, r.head.DeletedAt, r.head.ByProvisioner = nil, 0, false
 	r.head.Current, r.head.Rotation, r.head.Period = 0, nil, 0
 	if was {
-		x.charge(r.in.Scope, -1, 0)
+		r.owed.secrets--
 		x.unlist(r.in.Scope, r.path)
 	}
 	x.forgetSibling(r.in.Scope, r.path)

@@ -18,7 +18,10 @@ const (
 var deterministic = proto.MarshalOptions{Deterministic: true}
 
 func (x *access) requestKey() []byte {
-	return x.t.opaque(domainRequest, x.caller.ID, string(x.a.GetRequestId()))
+	if x.request == nil {
+		x.request = x.t.opaque(domainRequest, x.caller.ID, string(x.a.GetRequestId()))
+	}
+	return x.request
 }
 
 // remembered looks for an earlier mutation with this caller and request id. The

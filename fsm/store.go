@@ -38,11 +38,12 @@ type Store struct {
 	codec codec
 	log   *slog.Logger
 
-	apply  sync.Mutex // orders what changes the state
-	st     *state
-	cache  caches
-	failed error
-	reseal resealing // of db
+	apply   sync.Mutex // orders what changes the state
+	st      *state
+	cache   caches
+	failed  error
+	written int       // rows, by the last entry
+	reseal  resealing // of db
 
 	mu    sync.RWMutex // readers hold it while they use db and chain; Restore swaps them
 	db    *pebble.DB   // nil: closed
@@ -115,7 +116,7 @@ func upgrade(db *pebble.DB, r reader, st *state, compactRange [][]byte) error {
 	if err := db.DeleteRange(old.LowerBound, old.UpperBound, pebble.NoSync); err != nil {
 		return fmt.Errorf("write store: %w", err)
 	}
-	w := newWriter(r, r.codec.keys, newCaches())
+	w := newWriter(r, r.codec.keys, newCaches(), 1)
 	st.put(w, compactRange)
 	return w.commit(db)
 }

@@ -3,7 +3,8 @@ package fsm
 import "github.com/hexrdev/hexrd/fsm/fsmpb"
 
 // usage counts what a scope's agent and tenant hold: records that are present,
-// and the bytes of the versions kept.
+// and the bytes of the versions kept; or what that changes by.
+type usage struct{ secrets, bytes int64 }
 
 func (x *access) usageKeys(s Scope) (agent, tenant []byte) {
 	tenant = x.t.opaque("usage", s.TrustDomain, s.Tenant)
@@ -14,7 +15,7 @@ func (x *access) usageKeys(s Scope) (agent, tenant []byte) {
 }
 
 // charge adds to the counts, or takes from them.
-func (x *access) charge(s Scope, secrets, bytes int64) {
+func (x *access) charge(s Scope, by usage) {
 	agent, tenant := x.usageKeys(s)
 	for _, key := range [][]byte{agent, tenant} {
 		if key == nil {
@@ -22,8 +23,8 @@ func (x *access) charge(s Scope, secrets, bytes int64) {
 		}
 		var u fsmpb.Usage
 		x.t.get(tableUsage, key, &u)
-		u.Secrets = add(u.GetSecrets(), secrets)
-		u.Bytes = add(u.GetBytes(), bytes)
+		u.Secrets = add(u.GetSecrets(), by.secrets)
+		u.Bytes = add(u.GetBytes(), by.bytes)
 		x.t.set(tableUsage, key, &u)
 	}
 }

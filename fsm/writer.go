@@ -51,11 +51,19 @@ type writer struct {
 	cache   caches
 	pending map[string][]byte // nil: deleted
 	order   []string          // of the first write of each key
+	scratch []byte            // of the key that is looked up
 	first   error
 }
 
-func newWriter(r reader, keys *seal.Keyring, cache caches) *writer {
-	return &writer{reader: r, keys: keys, cache: cache, pending: map[string][]byte{}}
+// newWriter expects about so many rows.
+func newWriter(r reader, keys *seal.Keyring, cache caches, rows int) *writer {
+	return &writer{reader: r, keys: keys, cache: cache, pending: make(map[string][]byte, rows), order: make([]string, 0, rows)}
+}
+
+// full is a row's key, until the next one is asked for.
+func (w *writer) full(t table, key []byte) []byte {
+	w.scratch = append(append(w.scratch[:0], byte(t)), key...)
+	return w.scratch
 }
 
 func (w *writer) fail(err error) {
@@ -76,7 +84,7 @@ func (w *writer) opaque(domain string, parts ...string) []byte {
 }
 
 func (w *writer) get(t table, key []byte, m proto.Message) bool {
-	full := fullKey(t, key)
+	full := w.full(t, key)
 	plaintext, ok := w.pending[string(full)]
 	if !ok {
 		plaintext = w.committed(full)
@@ -92,7 +100,7 @@ func (w *writer) get(t table, key []byte, m proto.Message) bool {
 }
 
 func (w *writer) value(record []byte, version uint64) []byte {
-	full := fullKey(tableValue, valueKey(record, version))
+	full := w.full(tableValue, valueKey(record, version))
 	row, ok := w.pending[string(full)]
 	if !ok {
 		row = w.committed(full)
@@ -150,13 +158,13 @@ func (w *writer) set(t table, key []byte, m proto.Message) {
 		w.fail(fmt.Errorf("%w: a row does not encode", ErrCorrupt))
 		return
 	}
-	w.put(fullKey(t, key), plaintext)
+	w.put(w.full(t, key), plaintext)
 	w.cache.records.changed(t)
 }
 
 // del deletes a row; heads are never deleted.
 func (w *writer) del(t table, key []byte) {
-	w.put(fullKey(t, key), nil)
+	w.put(w.full(t, key), nil)
 	w.cache.records.changed(t)
 }
 
@@ -178,11 +186,10 @@ func (w *writer) save(r *record) {
 }
 
 func (w *writer) put(full, plaintext []byte) {
-	k := string(full)
-	if _, ok := w.pending[k]; !ok {
+	k, n := string(full), len(w.pending)
+	if w.pending[k] = plaintext; len(w.pending) > n {
 		w.order = append(w.order, k)
 	}
-	w.pending[k] = plaintext
 }
 
 // scan sees what was committed before this entry, without what this entry
