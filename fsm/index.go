@@ -21,7 +21,7 @@ type shape struct {
 }
 
 // indexShape is that of every store: what is on disk depends on it.
-func indexShape() shape { return shape{base: 4096, fan: 8, block: 256, pace: 4} }
+func indexShape() shape { return shape{base: 4096, fan: 16, block: 512, pace: 4} }
 
 // index finds the audit rows of a caller or of a path, at a cost that grows with
 // what it finds, and with the logarithm of the rows.

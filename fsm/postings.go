@@ -13,7 +13,10 @@ import (
 type posting struct{ key, row uint64 }
 
 func (p posting) compare(q posting) int {
-	return cmp.Or(cmp.Compare(p.key, q.key), cmp.Compare(p.row, q.row))
+	if p.key != q.key {
+		return cmp.Compare(p.key, q.key)
+	}
+	return cmp.Compare(p.row, q.row)
 }
 
 // What has postings: callers and paths.
