@@ -212,6 +212,9 @@ func (p part) find(ctx context.Context, rs runs, key, from, to uint64, fn func(u
 // rebuild adds the rows that no run holds, and writes the runs that they fill: none,
 // but in a store whose index is made anew.
 func (x *index) rebuild(db *pebble.DB, b *blocks, size uint64) error {
+	if x.covered() > size {
+		return fmt.Errorf("%w: the index has %d audit rows of %d", ErrCorrupt, x.covered(), size)
+	}
 	w := newWriter(b.r, b.r.codec.keys, newCaches(), 0)
 	for i := x.covered(); i < size; i++ {
 		row, err := b.decoded(i)

@@ -104,8 +104,9 @@ func (m *merge) fill(rs runs) (whole bool, err error) {
 		if in == nil {
 			return true, nil
 		}
-		m.next = append(m.next, in.left[0])
-		if in.left = in.left[1:]; len(in.left) > 0 {
+		n := in.ofOneKey(m.block - len(m.next))
+		m.next = append(m.next, in.left[:n]...)
+		if in.left = in.left[n:]; len(in.left) > 0 {
 			continue
 		}
 		m.spent = append(m.spent, in.key)
@@ -126,6 +127,15 @@ func (m *merge) least() *input {
 		}
 	}
 	return least
+}
+
+// ofOneKey is how many postings come first that share their key, at most so many.
+func (in *input) ofOneKey(most int) int {
+	n := 1
+	for n < min(most, len(in.left)) && in.left[n].key == in.left[0].key {
+		n++
+	}
+	return n
 }
 
 // write the block, and drop what it has taken over.

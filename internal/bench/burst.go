@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"net/http"
 	"sync"
@@ -48,13 +49,14 @@ func (r *standard) burst(ctx context.Context) ([]Row, error) {
 	if err := arrive(ctx, n.Addr, cfg, r.Arrivals); err != nil {
 		return nil, fmt.Errorf("burst of connections: %w", err)
 	}
-	var stayed, heap float64
+	// What stays is in each sample; what a node does for itself, and for who asks, is not.
+	stayed, heap := math.Inf(1), math.Inf(1)
 	for end := time.Now().Add(leftLimit); ; {
 		after, err := afterCollection(ctx, n)
 		if err != nil {
 			return nil, err
 		}
-		stayed, heap = after[mGoroutines]-before[mGoroutines], after[mHeap]-before[mHeap]
+		stayed, heap = min(stayed, after[mGoroutines]-before[mGoroutines]), min(heap, after[mHeap]-before[mHeap])
 		if stayed <= 0 && heap <= 0 || time.Now().After(end) {
 			break
 		}
