@@ -11,37 +11,49 @@ import (
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
 	"pgregory.net/rapid"
 
 	"github.com/hexrdev/hexrd/audit"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/seal"
 )
 
 // indexed is an index in a database of its own, and what it should hold.
 type indexed struct {
+	keys *seal.Keyring
+	fs   *vfs.MemFS
 	db   *pebble.DB
 	r    reader
 	x    *index
 	rows []audit.Row
 }
 
-func newIndexed(t rapid.TB, dir string, s shape) *indexed {
+func newIndexed(t rapid.TB, s shape) *indexed {
 	keys, err := seal.NewKeyring(goldenCluster)
 	if err != nil {
 		t.Fatal(err)
 	}
-	db, err := openPebble(dir, slog.New(slog.DiscardHandler), func(error) {})
+	d := &indexed{keys: keys, fs: vfs.NewCrashableMem(), x: newIndex(s)}
+	d.open(t)
+	return d
+}
+
+func (d *indexed) open(t rapid.TB) {
+	db, err := pebble.Open("", &pebble.Options{FS: d.fs, DisableWAL: true, Logger: quiet.Library{
+		Log: slog.New(slog.DiscardHandler), Info: quiet.Never, Warn: quiet.Never, Error: quiet.Never,
+	}})
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &indexed{db: db, r: reader{db, newCodec(keys)}, x: newIndex(s)}
+	d.db, d.r = db, reader{db, newCodec(d.keys)}
 }
 
 // entry adds rows as Apply does.
 func (d *indexed) entry(t rapid.TB, rows []audit.Row) {
-	w := newWriter(d.r, d.r.codec.keys, newCaches(), 0)
+	w := newWriter(d.r, d.keys, newCaches(), 0)
 	if err := d.x.work(w, len(rows)); err != nil {
 		t.Fatal(err)
 	}
@@ -50,9 +62,26 @@ func (d *indexed) entry(t rapid.TB, rows []audit.Row) {
 		d.rows = append(d.rows, rows[i])
 		d.x.add(w, &rows[i])
 	}
+	w.set(tableMeta, nil, &fsmpb.Meta{Size: uint64(len(d.rows))})
 	if err := w.commit(d.db); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// crash loses what was not flushed.
+func (d *indexed) crash(t rapid.TB) {
+	left := d.fs.CrashClone(vfs.CrashCloneCfg{})
+	if err := d.db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.fs = left
+	d.open(t)
+	var meta fsmpb.Meta
+	if _, err := d.r.get(tableMeta, nil, &meta); err != nil {
+		t.Fatal(err)
+	}
+	d.rows = d.rows[:meta.GetSize()]
+	d.reopen(t)
 }
 
 // reopen goes on from what is in the database.
@@ -61,7 +90,7 @@ func (d *indexed) reopen(t rapid.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWriter(d.r, d.r.codec.keys, newCaches(), 0)
+	w := newWriter(d.r, d.keys, newCaches(), 0)
 	for i := x.covered(); i < uint64(len(d.rows)); i++ {
 		x.add(w, &d.rows[i])
 	}
@@ -77,7 +106,7 @@ func (d *indexed) find(t rapid.TB, kind, text string, from, to uint64) (found []
 		t.Fatal(err)
 	}
 	defer rs.close()
-	key := postingKey(d.r.codec.keys.Opaque(domainPosting, kind, text))
+	key := postingKey(d.keys.Opaque(domainPosting, kind, text))
 	for _, p := range d.x.parts() {
 		if _, err := p.find(context.Background(), rs, key, from, to, func(row uint64) (bool, error) {
 			found = append(found, row)
@@ -104,13 +133,11 @@ func (d *indexed) want(kind, text string, from, to uint64) (want []uint64) {
 }
 
 // The index finds what a search through all rows finds, whatever the entries, at any
-// point of merges, and after it was opened again; and merges keep up.
+// point of merges, after it was opened again and after crashes; and merges keep up.
 func TestIndex(t *testing.T) {
-	n := 0
 	rapid.Check(t, func(rt *rapid.T) {
-		n++
 		s := shape{base: 4, fan: rapid.Uint64Range(2, 4).Draw(rt, "fan"), block: rapid.IntRange(1, 5).Draw(rt, "block"), pace: 4}
-		d := newIndexed(rt, filepath.Join(t.TempDir(), fmt.Sprint(n)), s)
+		d := newIndexed(rt, s)
 		defer func() { _ = d.db.Close() }()
 		callers, paths := rapid.IntRange(1, 3).Draw(rt, "callers"), rapid.IntRange(1, 40).Draw(rt, "paths")
 		for range rapid.IntRange(1, 150).Draw(rt, "entries") {
@@ -122,8 +149,15 @@ func TestIndex(t *testing.T) {
 				}
 			}
 			d.entry(rt, rows)
-			if rapid.IntRange(0, 9).Draw(rt, "reopen") == 0 {
+			switch rapid.IntRange(0, 19).Draw(rt, "event") {
+			case 0:
 				d.reopen(rt)
+			case 1:
+				if err := d.db.Flush(); err != nil {
+					rt.Fatal(err)
+				}
+			case 2:
+				d.crash(rt)
 			}
 			from := rapid.Uint64Range(0, uint64(len(d.rows))).Draw(rt, "from")
 			to := rapid.Uint64Range(from, uint64(len(d.rows))+1).Draw(rt, "to")
