@@ -7,7 +7,7 @@ import (
 	"github.com/hexrdev/hexrd/internal/fault"
 )
 
-const usualRows = 4096 // of an entry, at most
+const roomMost = 4096 // rows of an entry that room is made for before it is decided
 
 // Validate is the leader's check, with Apply's own decoder, that an access may
 // enter the log; ErrInvalidAccess says why not.
@@ -80,7 +80,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		return nil, err
 	}
 	fault.Point("apply.committed")
-	s.written = min(len(w.order), usualRows)
+	s.written = min(len(w.order), roomMost)
 	s.noteDestroyed(rows)
 	s.announce(len(rows) > 0)
 	s.watchers.wake(w.order)

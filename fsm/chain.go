@@ -19,9 +19,9 @@ const (
 )
 
 // chain is the audit's moving part: the tree's compact range, the tiles at its
-// right edge that are not full, the roots of the last entries, and the index of rows. Full tiles
-// are rows; the edge is rebuilt from the rows when the store opens, so that an
-// entry writes no tile before it is full.
+// right edge that are not full, the roots of the last entries, and the index of
+// rows. Full tiles are rows; the edge is rebuilt from the rows when the store opens,
+// so that an entry writes no tile before it is full.
 type chain struct {
 	mu     sync.RWMutex
 	tree   *audit.Tree

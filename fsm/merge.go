@@ -37,6 +37,9 @@ func openMerge(r reader, x *index, tier int) (*merge, error) {
 		}
 		m.begun, m.last = true, ps[len(ps)-1]
 	}
+	if err := rs.err(); err != nil { // or what is merged would be merged again
+		return nil, err
+	}
 	for i := range x.fan {
 		in := &input{run: run{byte(tier), m.output.first + i*x.rows(tier)}}
 		m.inputs = append(m.inputs, in)

@@ -114,8 +114,8 @@ func (s *Store) candidates(ctx context.Context, r reader, q RowQuery, from, to u
 	return nil
 }
 
-// posted walks the index's rows of a key, [from, to): those of runs as they are at one moment, then
-// those that no run holds yet.
+// posted walks the index's rows of a key, [from, to): those of runs, as they are at
+// one moment, then those that no run holds yet.
 func (s *Store) posted(ctx context.Context, r reader, key, from, to uint64, fn func(uint64) (bool, error)) error {
 	s.chain.mu.RLock()
 	parts, rest := s.chain.index.parts(), s.chain.index.unwritten(key)
