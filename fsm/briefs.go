@@ -1,8 +1,9 @@
 package fsm
 
 import (
-	"fmt"
 	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 	"github.com/hexrdev/hexrd/seal"
@@ -86,28 +87,18 @@ func (b *briefs) load(r reader, accesses int) error {
 	if b.whole {
 		return nil
 	}
-	it, err := r.db.NewIter(tableBounds(tableHead))
-	if err != nil {
-		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
-	}
-	defer func() { _ = it.Close() }()
-	n := briefLoad * accesses
-	for ok := it.SeekGE(fullKey(tableHead, b.from)); ok && n > 0; ok = it.Next() {
-		key := slices.Clone(it.Key()[1:])
+	var err error
+	b.from, b.whole, err = r.some(tableHead, b.from, briefLoad*accesses, func(it *pebble.Iterator) error {
 		var h fsmpb.Head
 		if err := openValue(r, it.Key(), it.ValueAndErr, &h); err != nil {
 			return err
 		}
-		b.keep(&record{key: key, head: &h})
-		b.from = append(key, 0)
+		b.keep(&record{key: slices.Clone(it.Key()[1:]), head: &h})
 		b.loaded++
-		n--
-	}
-	b.whole = n > 0 || b.loaded >= briefSets*briefSetMost
-	if err := it.Error(); err != nil {
-		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
-	}
-	return nil
+		return nil
+	})
+	b.whole = b.whole || b.loaded >= briefSets*briefSetMost
+	return err
 }
 
 // look is a glance at the current version, where it is remembered.

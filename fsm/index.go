@@ -140,11 +140,11 @@ func (x *index) open(r reader, tier int) (err error) {
 
 // rebuild adds the rows that no run holds, and writes the runs that they fill: none,
 // but in a store whose index is made anew.
-func (x *index) rebuild(db *pebble.DB, b *blocks, size uint64) error {
+func (x *index) rebuild(db *pebble.DB, cache caches, b *blocks, size uint64) error {
 	if x.covered() > size {
 		return fmt.Errorf("%w: the index has %d audit rows of %d", ErrCorrupt, x.covered(), size)
 	}
-	w := newWriter(b.r, b.r.codec.keys, newCaches(), 0)
+	w := newWriter(b.r, b.r.codec.keys, cache, 0)
 	for i := x.covered(); i < size; i++ {
 		row, err := b.decoded(i)
 		if err != nil {
@@ -157,7 +157,7 @@ func (x *index) rebuild(db *pebble.DB, b *blocks, size uint64) error {
 		if err := w.commit(db); err != nil {
 			return fmt.Errorf("index audit rows: %w", err)
 		}
-		w = newWriter(b.r, w.keys, w.cache, 0)
+		w = newWriter(b.r, w.keys, cache, 0)
 		if err := x.work(w, int(x.base)); err != nil {
 			return err
 		}

@@ -161,6 +161,25 @@ func (r reader) get(t table, key []byte, m proto.Message) (bool, error) {
 	return true, decode(plaintext, m)
 }
 
+// some calls fn with up to so many rows of a table, from a key on, and returns where
+// to go on; whole: nothing is left.
+func (r reader) some(t table, from []byte, most int, fn func(it *pebble.Iterator) error) (next []byte, whole bool, err error) {
+	it, err := r.db.NewIter(tableBounds(t))
+	if err != nil {
+		return from, false, fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
+	}
+	n := 0
+	for ok := it.SeekGE(fullKey(t, from)); ok && n < most && err == nil; ok = it.Next() {
+		from = append(append(from[:0], it.Key()[1:]...), 0)
+		err = fn(it)
+		n++
+	}
+	if closeErr := it.Close(); err == nil && closeErr != nil {
+		err = fmt.Errorf("%w: scan: %w", ErrCorrupt, closeErr)
+	}
+	return from, n < most && err == nil, err
+}
+
 var errRow = fmt.Errorf("%w: a row does not decode", ErrCorrupt)
 
 func decode(plaintext []byte, m proto.Message) error {

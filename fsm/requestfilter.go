@@ -2,7 +2,8 @@ package fsm
 
 import (
 	"encoding/binary"
-	"fmt"
+
+	"github.com/cockroachdb/pebble/v2"
 )
 
 const (
@@ -84,19 +85,10 @@ func (f *requestFilter) load(r reader) error {
 	if f.whole || f.full {
 		return nil
 	}
-	it, err := r.db.NewIter(tableBounds(tableRequest))
-	if err != nil {
-		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
-	}
-	n := 0
-	for ok := it.SeekGE(fullKey(tableRequest, f.next)); ok && n < filterLoad && !f.full; ok = it.Next() {
+	var err error
+	f.next, f.whole, err = r.some(tableRequest, f.next, filterLoad, func(it *pebble.Iterator) error {
 		f.add(it.Key()[1:])
-		f.next = append(append(f.next[:0], it.Key()[1:]...), 0)
-		n++
-	}
-	f.whole = n < filterLoad
-	if err := it.Close(); err != nil {
-		return fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
-	}
-	return nil
+		return nil
+	})
+	return err
 }

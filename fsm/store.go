@@ -97,26 +97,27 @@ func (s *Store) load(name string) (err error) {
 	if st.format == 1 {
 		s.log.Info("the index of the audit rows is made anew, as this version keeps it", "rows", st.size)
 	}
-	chain, err := rebuildChain(db, r, st.size, compactRange)
+	cache := newCaches()
+	chain, err := rebuildChain(db, r, cache, st.size, compactRange)
 	if err == nil && st.format == 1 {
-		err = upgrade(db, r, st, compactRange)
+		err = upgrade(db, r, cache, st, compactRange)
 	}
 	if err != nil {
 		return errors.Join(err, db.Close())
 	}
-	s.db, s.name, s.chain, s.st, s.cache, s.reseal = db, name, chain, st, newCaches(), resealing{}
+	s.db, s.name, s.chain, s.st, s.cache, s.reseal = db, name, chain, st, cache, resealing{}
 	s.publish(true)
 	return nil
 }
 
 // upgrade drops what format 1 had instead of the index, which is whole, and says what
 // the store is now.
-func upgrade(db *pebble.DB, r reader, st *state, compactRange [][]byte) error {
+func upgrade(db *pebble.DB, r reader, cache caches, st *state, compactRange [][]byte) error {
 	old := tableBounds(tablePosting)
 	if err := db.DeleteRange(old.LowerBound, old.UpperBound, pebble.NoSync); err != nil {
 		return fmt.Errorf("write store: %w", err)
 	}
-	w := newWriter(r, r.codec.keys, newCaches(), 1)
+	w := newWriter(r, r.codec.keys, cache, 1)
 	st.put(w, compactRange)
 	return w.commit(db)
 }
