@@ -181,7 +181,7 @@ func (w *writer) take(in placed, path string) *record {
 }
 
 func (w *writer) save(r *record) {
-	w.set(tableHead, r.key, r.head)
+	w.put(w.full(tableHead, r.key), appendHead(nil, r.head))
 	w.cache.records.keep(r)
 }
 
