@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"encoding/binary"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,11 +19,14 @@ const (
 // briefs hold, of more records than a cache of them could, what a glance at the
 // current version needs, where that is nothing unusual: without it each get in a
 // large store would read the head from the database, on every node. They lie in
-// sets by their key, without pointers. Only Apply uses them.
+// sets by their key, without pointers; a set's tags, two bytes of each key, lie in one
+// line of the processor's cache, so that hardly another's brief is looked at. Only
+// Apply uses them.
 //
 // Those of a store that opens are read bit by bit, with the entries that follow.
 type briefs struct {
 	sets   [briefSets][]brief
+	tags   *[briefSets][briefSetMost]uint16
 	next   int    // what a full set forgets
 	from   []byte // where the reading goes on
 	loaded int
@@ -39,23 +43,32 @@ type brief struct {
 	provided  bool
 }
 
-func (b *briefs) find(key []byte) (set *[]brief, at int) {
-	set = &b.sets[uint16(key[0])|uint16(key[1])<<8]
-	short := [16]byte(key)
-	for i := range *set {
-		if (*set)[i].key == short {
+func newBriefs() *briefs { return &briefs{tags: &[briefSets][briefSetMost]uint16{}} }
+
+func tagOf(key []byte) uint16 { return binary.LittleEndian.Uint16(key[2:]) }
+
+// find is where a key's brief is in its set; -1: nowhere.
+func (b *briefs) find(key []byte) (set uint16, at int) {
+	set = binary.LittleEndian.Uint16(key)
+	tag, tags := tagOf(key), &b.tags[set]
+	for i := range b.sets[set] {
+		if tags[i] == tag && b.sets[set][i].key == [16]byte(key) {
 			return set, i
 		}
 	}
 	return set, -1
 }
 
+func (b *briefs) put(set uint16, at int, one brief) {
+	b.sets[set][at], b.tags[set][at] = one, tagOf(one.key[:])
+}
+
 func (b *briefs) remove(key []byte) {
 	set, i := b.find(key)
 	if i >= 0 {
-		last := len(*set) - 1
-		(*set)[i] = (*set)[last]
-		*set = (*set)[:last]
+		last := len(b.sets[set]) - 1
+		b.put(set, i, b.sets[set][last])
+		b.sets[set] = b.sets[set][:last]
 	}
 }
 
@@ -67,18 +80,16 @@ func (b *briefs) keep(r *record) {
 		return
 	}
 	set, i := b.find(r.key)
-	switch {
-	case i >= 0:
-		(*set)[i] = one
-	case len(*set) < briefSetMost:
-		if len(*set) == cap(*set) {
-			*set = append(make([]brief, 0, min(cap(*set)+4, briefSetMost)), *set...)
+	if held := b.sets[set]; i < 0 && len(held) < briefSetMost {
+		if i = len(held); i == cap(held) {
+			held = append(make([]brief, 0, min(i+4, briefSetMost)), held...)
 		}
-		*set = append(*set, one)
-	default:
+		b.sets[set] = held[:i+1]
+	} else if i < 0 {
 		b.next = (b.next + 1) % briefSetMost
-		(*set)[b.next] = one
+		i = b.next
 	}
+	b.put(set, i, one)
 }
 
 // load reads some more of the heads that the store held when it opened, a few for
@@ -107,7 +118,7 @@ func (b *briefs) look(key []byte, in placed, path string) (*glance, bool) {
 	if i < 0 {
 		return nil, false
 	}
-	one := &(*set)[i]
+	one := &b.sets[set][i]
 	g := &glance{key: key, in: in, path: path, exists: true, version: &fsmpb.VersionMeta{
 		Version: one.version, Digest: slices.Clone(one.digest[:]), RequestId: slices.Clone(one.requestID[:]),
 		CreatedAt: one.createdAt, Size: uint64(one.size),

@@ -3,6 +3,7 @@ package fsm
 import (
 	"encoding/binary"
 
+	"github.com/hexrdev/hexrd/internal/doorkeeper"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -11,14 +12,16 @@ import (
 const opaqueGeneration = 8 << 10
 
 // opaqueCache remembers opaque keys: each is an HMAC, and an access needs several,
-// mostly the same as the one before it. Not safe for concurrent use.
+// mostly the same as the one before it. It takes in what is asked for again. Not safe
+// for concurrent use.
 type opaqueCache struct {
 	known   *generations[string, [32]byte]
+	door    *doorkeeper.Doorkeeper
 	scratch []byte
 }
 
 func newOpaqueCache() *opaqueCache {
-	return &opaqueCache{known: newGenerations[string, [32]byte](opaqueGeneration, nil)}
+	return &opaqueCache{known: newGenerations[string, [32]byte](opaqueGeneration, nil), door: doorkeeper.New()}
 }
 
 // get is keys.Opaque.
@@ -30,8 +33,9 @@ func (c *opaqueCache) get(keys *seal.Keyring, domain string, parts ...string) [3
 	c.scratch = in
 	key, ok := lookUp(c.known, in)
 	if !ok {
-		key = keys.Opaque(domain, parts...)
-		c.known.add(string(in), key)
+		if key = keys.Opaque(domain, parts...); c.door.Again(binary.BigEndian.Uint64(key[:])) {
+			c.known.add(string(in), key)
+		}
 	}
 	return key
 }

@@ -1,6 +1,11 @@
 package fsm
 
-import "github.com/hexrdev/hexrd/fsm/fsmpb"
+import (
+	"encoding/binary"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/doorkeeper"
+)
 
 const (
 	cachedVersions = 16 << 10 // of a generation's records, each and its versions: some MiB
@@ -15,6 +20,7 @@ type recordCache struct {
 	records *generations[recordID, *cached]
 	briefs  *briefs
 	empty   *generations[string, bool] // by the text of the scope
+	door    *doorkeeper.Doorkeeper     // to what has a brief
 }
 
 type recordID struct{ scope, path string }
@@ -26,7 +32,9 @@ type cached struct {
 }
 
 func newRecordCache() *recordCache {
-	return &recordCache{newGenerations[recordID](cachedVersions, weightOf), &briefs{}, newGenerations[string, bool](cachedScopes, nil)}
+	return &recordCache{
+		newGenerations[recordID](cachedVersions, weightOf), newBriefs(), newGenerations[string, bool](cachedScopes, nil), doorkeeper.New(),
+	}
 }
 
 func (c *recordCache) look(t tx, in placed, path string) *record {
@@ -49,8 +57,11 @@ func (c *recordCache) glance(t tx, in placed, path string) *glance {
 	id := recordID{in.text, path}
 	known, ok := c.records.get(id)
 	if !ok {
-		if g, ok := c.briefs.look(recordKey(t, in, path), in, path); ok {
-			c.records.add(id, &cached{glance: g})
+		key := recordKey(t, in, path)
+		if g, ok := c.briefs.look(key, in, path); ok {
+			if c.door.Again(binary.BigEndian.Uint64(key)) {
+				c.records.add(id, &cached{glance: g})
+			}
 			return g
 		}
 		known = c.keep(readRecord(t, in, path))

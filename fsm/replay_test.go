@@ -100,7 +100,7 @@ func TestReplay(t *testing.T) {
 				other.cache.records.records.clear()
 				other.cache.records.records.most = rapid.SampledFrom([]int{0, cachedVersions}).Draw(rt, "kept") // 0: briefs decide
 				if rapid.Bool().Draw(rt, "forgotten") {
-					*other.cache.records.briefs = briefs{}
+					*other.cache.records.briefs = *newBriefs()
 				}
 			}
 			second, err := other.Apply(index, 1, data, capture)

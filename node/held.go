@@ -2,10 +2,12 @@ package node
 
 import (
 	"bytes"
+	"encoding/binary"
 
 	lru "github.com/hashicorp/golang-lru/v2"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/doorkeeper"
 )
 
 const (
@@ -14,11 +16,12 @@ const (
 	heldSize = 4 << 10
 )
 
-// held is what a follower was sent last for gets, sealed as it came: the leader, told
+// held is what a follower was sent again and again for gets, sealed as it came: the leader, told
 // of it, decides the same and sends the value only where it is another one. Whether a
 // get is granted, and which version, the log alone decides.
 type held struct {
 	values *lru.Cache[heldKey, *fsmpb.Secret]
+	door   *doorkeeper.Doorkeeper
 }
 
 type heldKey struct {
@@ -28,7 +31,7 @@ type heldKey struct {
 
 func newHeld() (*held, error) {
 	values, err := lru.New[heldKey, *fsmpb.Secret](heldMost)
-	return &held{values}, err
+	return &held{values, doorkeeper.New()}, err
 }
 
 func keyOf(a *fsmpb.Access) (heldKey, bool) {
@@ -69,10 +72,15 @@ func (h *held) fill(accesses []*fsmpb.Access, found []*fsmpb.Secret, results []*
 		switch size := len(s.GetSealed()); {
 		case size == 0 && holds(found[i].GetDigest(), s):
 			s.Sealed = found[i].GetSealed()
-		case size > 0 && size <= heldSize:
+		case size > 0 && size <= heldSize && h.again(s.GetDigest()):
 			h.values.Add(key, &fsmpb.Secret{Digest: s.GetDigest(), Sealed: s.GetSealed()})
 		}
 	}
+}
+
+// again: a version of that digest was sent lately, too.
+func (h *held) again(digest []byte) bool {
+	return len(digest) >= 8 && h.door.Again(binary.BigEndian.Uint64(digest))
 }
 
 func holds(digest []byte, s *fsmpb.Secret) bool {
