@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
@@ -66,8 +67,8 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	}
 	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, s.written)
 	results, rows := applyEntry(w, s.st, e, index, term, capture)
-	if w.err() != nil {
-		return nil, w.err()
+	if err := errors.Join(w.err(), w.values.close()); err != nil {
+		return nil, err
 	}
 	s.chain.mu.Lock()
 	defer s.chain.mu.Unlock()

@@ -71,7 +71,7 @@ func TestBriefsAreLoaded(t *testing.T) {
 	for i := range 20 {
 		path := fmt.Sprint("k/", i)
 		s, _ := parseFullScope(agentScope, td)
-		key := b.keys.Opaque("record", agentScope, path)
+		key := b.keys.Opaque(domainRecord, agentScope, path)
 		g, found := known.look(key[:], place(s), path)
 		if !found || g.version.GetVersion() != 1 {
 			t.Fatalf("%s has no brief", path)

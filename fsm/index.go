@@ -78,9 +78,9 @@ func (x *index) covered() uint64 { return x.first(-1) }
 
 // add a row, and write the run that it fills.
 func (x *index) add(w *writer, row *audit.Row) {
-	x.filling = append(x.filling, posting{w.postingKey(postedCaller, row.Caller), row.Index})
+	x.filling = append(x.filling, posting{w.cache.postedCallers.get(w.keys, row.Caller), row.Index})
 	if row.Path != "" {
-		x.filling = append(x.filling, posting{w.postingKey(postedPath, row.Path), row.Index})
+		x.filling = append(x.filling, posting{w.cache.postedPaths.get(w.keys, row.Path), row.Index})
 	}
 	if (row.Index+1)%x.base != 0 {
 		return

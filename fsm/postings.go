@@ -6,6 +6,8 @@ import (
 	"fmt"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/doorkeeper"
+	"github.com/hexrdev/hexrd/seal"
 )
 
 // posting says that an audit row is of a caller, or about a path: key is of either.
@@ -29,8 +31,25 @@ const (
 // postingKey is eight bytes of an opaque key.
 func postingKey(opaque [32]byte) uint64 { return binary.BigEndian.Uint64(opaque[:]) }
 
-func (w *writer) postingKey(kind, text string) uint64 {
-	return postingKey(w.cache.opaques.get(w.keys, domainPosting, kind, text))
+// postedKeys remembers the posting keys of one kind. Not safe for concurrent use.
+type postedKeys struct {
+	kind  string
+	known *generations[string, uint64]
+	door  *doorkeeper.Doorkeeper
+}
+
+func newPostedKeys(kind string) *postedKeys {
+	return &postedKeys{kind, newGenerations[string, uint64](opaqueGeneration, nil), doorkeeper.New()}
+}
+
+func (p *postedKeys) get(keys *seal.Keyring, text string) uint64 {
+	key, ok := p.known.get(text)
+	if !ok {
+		if key = postingKey(keys.Opaque(domainPosting, p.kind, text)); p.door.Again(key) {
+			p.known.add(text, key)
+		}
+	}
+	return key
 }
 
 // packPostings encodes ascending postings of a run that begins with the row first.

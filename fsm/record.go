@@ -9,6 +9,8 @@ import (
 	"github.com/hexrdev/hexrd/seal"
 )
 
+const domainRecord = "record"
+
 // record is a path in a scope, with its head as it stands.
 type record struct {
 	key  []byte
@@ -21,7 +23,7 @@ type record struct {
 // record is one to be changed, and then saved; look is for those that are read alone.
 func (x *access) record(s Scope, path string) *record { return x.t.take(place(s), path) }
 
-func recordKey(t tx, in placed, path string) []byte { return t.opaque("record", in.text, path) }
+func recordKey(t tx, in placed, path string) []byte { return t.opaque(domainRecord, in.text, path) }
 
 func readRecord(t tx, in placed, path string) *record {
 	r := &record{key: recordKey(t, in, path), in: in, path: path}

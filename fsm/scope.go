@@ -145,5 +145,5 @@ func MaySee(c Caller, s Scope) bool {
 // RecordKey is the opaque key of a path in a scope: the key of its rows, and
 // what a sealed value is bound to.
 func RecordKey(k *seal.Keyring, s Scope, p Path) [32]byte {
-	return k.Opaque("record", s.String(), string(p))
+	return k.Opaque(domainRecord, s.String(), string(p))
 }

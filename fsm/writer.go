@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -10,6 +11,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
+	"github.com/hexrdev/hexrd/internal/doorkeeper"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -25,14 +27,20 @@ type rowCache = generations[string, []byte]
 // caches outlive a transaction.
 type caches struct {
 	rows    *rowCache
+	door    *doorkeeper.Doorkeeper // to rows, for values
 	records *recordCache
 	opaques *opaqueCache
+
+	postedCallers, postedPaths *postedKeys
 	// requests is of the database that is open.
 	requests *requestFilter
 }
 
 func newCaches() caches {
-	return caches{newGenerations[string](cachedBytes, sizeOfRow), newRecordCache(), newOpaqueCache(), newRequestFilter()}
+	return caches{
+		rows: newGenerations[string](cachedBytes, sizeOfRow), door: doorkeeper.New(), records: newRecordCache(), opaques: newOpaqueCache(),
+		postedCallers: newPostedKeys(postedCaller), postedPaths: newPostedKeys(postedPath), requests: newRequestFilter(),
+	}
 }
 
 // load reads, before an entry, some more of what a store that opened holds.
@@ -52,6 +60,7 @@ type writer struct {
 	pending map[string][]byte // nil: deleted
 	order   []string          // of the first write of each key
 	scratch []byte            // of the key that is looked up
+	values  values
 	first   error
 }
 
@@ -75,7 +84,8 @@ func (w *writer) fail(err error) {
 func (w *writer) err() error { return w.first }
 
 func (w *writer) opaque(domain string, parts ...string) []byte {
-	if domain == domainRequest || domain == domainExpiry { // no other access needs it
+	switch domain {
+	case domainRequest, domainExpiry, domainRecord: // no other access needs it, or it is kept with what it names
 		key := w.keys.Opaque(domain, parts...)
 		return key[:]
 	}
@@ -141,15 +151,35 @@ func (w *writer) committed(full []byte) []byte {
 	if row, ok := lookUp(w.cache.rows, full); ok {
 		return row
 	}
-	row, err := w.raw(full)
+	row, err := w.read(full)
 	if err != nil {
 		w.fail(err)
 		return nil
 	}
-	if len(row) <= cachedSize && table(full[0]) != tableRequest { // nobody asks for a request's again
+	if len(row) <= cachedSize && w.cache.admits(full) {
 		w.cache.rows.add(string(full), row)
 	}
 	return row
+}
+
+// read returns an opened row of the database, nil where there is none.
+func (w *writer) read(full []byte) ([]byte, error) {
+	if table(full[0]) == tableValue {
+		return w.values.raw(w.reader, full)
+	}
+	return w.raw(full)
+}
+
+// admits: a row that was read is worth a place among those that are cached. Nobody
+// asks for a request's again, and mostly not for a value of a large store.
+func (c caches) admits(full []byte) bool {
+	switch table(full[0]) {
+	case tableRequest:
+		return false
+	case tableValue:
+		return c.door.Again(binary.BigEndian.Uint64(full[1:]))
+	}
+	return true
 }
 
 func (w *writer) set(t table, key []byte, m proto.Message) {
