@@ -153,7 +153,7 @@ func (c *chain) root(size uint64, r reader) ([32]byte, error) {
 }
 
 // rebuildChain makes the chain of a store that holds size rows.
-func rebuildChain(db *pebble.DB, r reader, cache caches, size uint64, compactRange [][]byte) (*chain, error) {
+func rebuildChain(db *pebble.DB, r reader, cache *caches, size uint64, compactRange [][]byte) (*chain, error) {
 	c := &chain{edge: map[audit.TileID][][32]byte{}, recent: map[uint64][32]byte{}}
 	tree, err := audit.RestoreTree(size, compactRange)
 	if err != nil {

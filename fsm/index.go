@@ -140,7 +140,7 @@ func (x *index) open(r reader, tier int) (err error) {
 
 // rebuild adds the rows that no run holds, and writes the runs that they fill: none,
 // but in a store whose index is made anew.
-func (x *index) rebuild(db *pebble.DB, cache caches, b *blocks, size uint64) error {
+func (x *index) rebuild(db *pebble.DB, cache *caches, b *blocks, size uint64) error {
 	if x.covered() > size {
 		return fmt.Errorf("%w: the index has %d audit rows of %d", ErrCorrupt, x.covered(), size)
 	}

@@ -40,7 +40,7 @@ type Store struct {
 
 	apply   sync.Mutex // orders what changes the state
 	st      *state
-	cache   caches
+	cache   *caches
 	failed  error
 	written int       // rows, by the last entry
 	reseal  resealing // of db
@@ -112,7 +112,7 @@ func (s *Store) load(name string) (err error) {
 
 // upgrade drops what format 1 had instead of the index, which is whole, and says what
 // the store is now.
-func upgrade(db *pebble.DB, r reader, cache caches, st *state, compactRange [][]byte) error {
+func upgrade(db *pebble.DB, r reader, cache *caches, st *state, compactRange [][]byte) error {
 	old := tableBounds(tablePosting)
 	if err := db.DeleteRange(old.LowerBound, old.UpperBound, pebble.NoSync); err != nil {
 		return fmt.Errorf("write store: %w", err)

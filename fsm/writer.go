@@ -2,8 +2,6 @@ package fsm
 
 import (
 	"bytes"
-	"encoding/binary"
-	"errors"
 	"fmt"
 	"slices"
 
@@ -11,52 +9,15 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/hexrdev/hexrd/internal/doorkeeper"
 	"github.com/hexrdev/hexrd/seal"
 )
-
-const (
-	cachedBytes = 8 << 20 // of a generation's rows
-	cachedSize  = 2 << 10 // larger rows are not cached
-)
-
-// rowCache holds opened rows as they stand in the database; nil for rows that
-// do not exist. Only Apply uses it.
-type rowCache = generations[string, []byte]
-
-// caches outlive a transaction.
-type caches struct {
-	rows    *rowCache
-	door    *doorkeeper.Doorkeeper // to rows, for values
-	records *recordCache
-	opaques *opaqueCache
-
-	postedCallers, postedPaths *postedKeys
-	// requests is of the database that is open.
-	requests *requestFilter
-}
-
-func newCaches() caches {
-	return caches{
-		rows: newGenerations[string](cachedBytes, sizeOfRow), door: doorkeeper.New(), records: newRecordCache(), opaques: newOpaqueCache(),
-		postedCallers: newPostedKeys(postedCaller), postedPaths: newPostedKeys(postedPath), requests: newRequestFilter(),
-	}
-}
-
-// load reads, before an entry, some more of what a store that opened holds.
-func (c caches) load(r reader, accesses int) error {
-	return errors.Join(c.requests.load(r), c.records.briefs.load(r, accesses))
-}
-
-// sizeOfRow counts about what a cached row takes beside its bytes, too.
-func sizeOfRow(row []byte) int { return 128 + len(row) }
 
 // writer is the transaction of one entry: what it writes lies in memory until
 // commit, and is read from there.
 type writer struct {
 	reader
 	keys    *seal.Keyring
-	cache   caches
+	cache   *caches
 	pending map[string][]byte // nil: deleted
 	order   []string          // of the first write of each key
 	scratch []byte            // of the key that is looked up
@@ -65,7 +26,7 @@ type writer struct {
 }
 
 // newWriter expects about so many rows.
-func newWriter(r reader, keys *seal.Keyring, cache caches, rows int) *writer {
+func newWriter(r reader, keys *seal.Keyring, cache *caches, rows int) *writer {
 	return &writer{reader: r, keys: keys, cache: cache, pending: make(map[string][]byte, rows), order: make([]string, 0, rows)}
 }
 
@@ -170,18 +131,6 @@ func (w *writer) read(full []byte) ([]byte, error) {
 	return w.raw(full)
 }
 
-// admits: a row that was read is worth a place among those that are cached. Nobody
-// asks for a request's again, and mostly not for a value of a large store.
-func (c caches) admits(full []byte) bool {
-	switch table(full[0]) {
-	case tableRequest:
-		return false
-	case tableValue:
-		return c.door.Again(binary.BigEndian.Uint64(full[1:]))
-	}
-	return true
-}
-
 func (w *writer) set(t table, key []byte, m proto.Message) {
 	plaintext, err := deterministic.MarshalAppend([]byte{}, m)
 	if err != nil {
@@ -250,10 +199,11 @@ func (w *writer) commit(db *pebble.DB) error {
 	if w.first != nil {
 		return w.first
 	}
-	sealer, err := w.keys.NewRowSealer()
+	sealer, err := w.keys.RowSealer(w.cache.sealer)
 	if err != nil {
 		return err
 	}
+	w.cache.sealer = sealer
 	batch := db.NewBatch()
 	defer func() { _ = batch.Close() }()
 	slices.Sort(w.order) // neighbours are found faster
@@ -290,15 +240,6 @@ func (w *writer) stage(batch *pebble.Batch, sealer *seal.RowSealer, key string, 
 		return fmt.Errorf("seal row: %w", err)
 	}
 	return op.Finish()
-}
-
-// cacheable leaves out rows that Apply writes and does not read again.
-func cacheable(t table) bool {
-	switch t {
-	case tableRows, tableRun, tableIndex, tableTile, tableExpiry, tableValue, tableMeta, tableChange:
-		return false
-	}
-	return true
 }
 
 var _ tx = (*writer)(nil)

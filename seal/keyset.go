@@ -29,6 +29,7 @@ type keys struct {
 	ids    map[uint32]bool
 	active uint32
 	prf    *prfsubtle.AESCMACPRF // of the active key
+	salts  *salts                // of the active key
 }
 
 func newKeys() (keys, error) {
@@ -49,11 +50,14 @@ func fromHandle(h *keyset.Handle) (keys, error) {
 	for _, key := range info.GetKeyInfo() {
 		k.ids[key.GetKeyId()] = true
 	}
-	k.prf, err = k.activePRF()
+	if k.prf, err = k.activePRF(); err != nil {
+		return keys{}, err
+	}
+	k.salts, err = newSalts()
 	return k, err
 }
 
-// activePRF derives the keys of RowSealer from the active key.
+// activePRF derives the ciphers of salts from the active key.
 func (k keys) activePRF() (*prfsubtle.AESCMACPRF, error) {
 	key := k.key(k.active)
 	if key == nil {

@@ -12,7 +12,7 @@ func (k *Keyring) SealRow(ad, plaintext []byte) ([]byte, error) {
 	if len(plaintext) > maxRow {
 		return nil, ErrTooLarge
 	}
-	s, err := k.NewRowSealer()
+	s, err := k.RowSealer(nil)
 	if err != nil {
 		return nil, err
 	}
@@ -29,7 +29,7 @@ func (k *Keyring) OpenRow(ad, sealed []byte) ([]byte, error) {
 	if sealed[0] != rowFormat {
 		return nil, ErrFormat
 	}
-	return k.storageKeys().open(sealed[1:], ad)
+	return k.storageKeys().openRow(sealed[1:], ad)
 }
 
 // RowKeyID is the storage key that sealed a row; false for what is no row.

@@ -17,39 +17,57 @@ const (
 	rowHead      = 1 + prefixSize + saltSize + gcmNonceSize
 )
 
-// RowSealer seals the rows of one batch: with one derived key for all of
-// them, since the first half of their nonces is one
-// fresh random value. The second half counts from another, and never repeats. Not
-// safe for concurrent use.
+// rowsOfSealer is how many rows a derived key seals at most. AES-GCM allows 2^32 with
+// random nonces (NIST SP 800-38D, section 8.3).
+const rowsOfSealer = 1 << 20
+
+// RowSealer seals the rows of one batch, and of others after it, with one derived key:
+// the first half of all nonces is one fresh random value. The second half counts, from
+// another for each batch, so that a machine that goes on twice from one snapshot of its
+// memory repeats none. Not safe for concurrent use.
 type RowSealer struct {
 	gcm    cipher.AEAD
+	key    uint32
 	head   [rowHead]byte
-	first  uint64 // of the count
+	count  uint64
 	sealed uint64
 }
 
-// NewRowSealer seals with the storage key that is active now.
-func (k *Keyring) NewRowSealer() (*RowSealer, error) {
-	set := k.storageKeys()
-	s := &RowSealer{}
-	s.head[0], s.head[1] = rowFormat, tinkPrefix
-	binary.BigEndian.PutUint32(s.head[2:], set.active)
-	if _, err := rand.Read(s.head[1+prefixSize:]); err != nil {
-		return nil, fmt.Errorf("seal rows: %w", err)
+// RowSealer returns one that seals a batch of rows with the storage key that is active
+// now: old, if that still may.
+func (k *Keyring) RowSealer(old *RowSealer) (*RowSealer, error) {
+	set, s := k.storageKeys(), old
+	if s == nil || s.key != set.active || s.sealed >= rowsOfSealer {
+		s = &RowSealer{key: set.active}
+		s.head[0], s.head[1] = rowFormat, tinkPrefix
+		binary.BigEndian.PutUint32(s.head[2:], set.active)
+		if err := s.random(s.salt()); err != nil {
+			return nil, err
+		}
+		var err error
+		if s.gcm, err = set.derive(s.salt()); err != nil {
+			return nil, fmt.Errorf("seal rows: %w", err)
+		}
 	}
-	s.first = binary.BigEndian.Uint64(s.head[rowHead-8:])
-	block, err := set.derive(s.head[1+prefixSize:][:saltSize])
-	if err != nil {
-		return nil, fmt.Errorf("seal rows: %w", err)
+	if err := s.random(s.nonce()); err != nil {
+		return nil, err
 	}
-	if s.gcm, err = cipher.NewGCM(block); err != nil {
-		return nil, fmt.Errorf("seal rows: %w", err)
-	}
+	s.count = binary.BigEndian.Uint64(s.head[rowHead-8:])
 	return s, nil
 }
 
-// derive makes the AES key of a salt, with the active key.
-func (k keys) derive(salt []byte) (cipher.Block, error) {
+func (s *RowSealer) salt() []byte  { return s.head[1+prefixSize:][:saltSize] }
+func (s *RowSealer) nonce() []byte { return s.head[rowHead-gcmNonceSize:] }
+
+func (s *RowSealer) random(b []byte) error {
+	if _, err := rand.Read(b); err != nil {
+		return fmt.Errorf("seal rows: %w", err)
+	}
+	return nil
+}
+
+// derive makes the cipher of a salt, with the active key.
+func (k keys) derive(salt []byte) (cipher.AEAD, error) {
 	key := make([]byte, 0, 2*aes.BlockSize)
 	for _, counter := range []byte{1, 2} {
 		half, err := k.prf.ComputePRF(append([]byte{0, counter, 'X', 0}, salt...), aes.BlockSize)
@@ -59,7 +77,11 @@ func (k keys) derive(salt []byte) (cipher.Block, error) {
 		key = append(key, half...)
 	}
 	defer clear(key)
-	return aes.NewCipher(key)
+	block, err := aes.NewCipher(key)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCM(block)
 }
 
 // Size of a sealed row.
@@ -70,9 +92,10 @@ func (s *RowSealer) Seal(dst, ad, plaintext []byte) error {
 	if len(plaintext) > maxRow {
 		return ErrTooLarge
 	}
-	binary.BigEndian.PutUint64(s.head[rowHead-8:], s.first+s.sealed)
+	binary.BigEndian.PutUint64(s.head[rowHead-8:], s.count)
+	s.count++
 	s.sealed++
 	n := copy(dst, s.head[:])
-	s.gcm.Seal(dst[n:n], s.head[rowHead-gcmNonceSize:], plaintext, ad)
+	s.gcm.Seal(dst[n:n], s.nonce(), plaintext, ad)
 	return nil
 }

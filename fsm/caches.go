@@ -1,0 +1,68 @@
+package fsm
+
+import (
+	"encoding/binary"
+	"errors"
+
+	"github.com/hexrdev/hexrd/internal/doorkeeper"
+	"github.com/hexrdev/hexrd/seal"
+)
+
+const (
+	cachedBytes = 8 << 20 // of a generation's rows
+	cachedSize  = 2 << 10 // larger rows are not cached
+)
+
+// rowCache holds opened rows as they stand in the database; nil for rows that
+// do not exist. Only Apply uses it.
+type rowCache = generations[string, []byte]
+
+// caches outlive a transaction.
+type caches struct {
+	rows    *rowCache
+	door    *doorkeeper.Doorkeeper // to rows, for values
+	records *recordCache
+	opaques *opaqueCache
+
+	postedCallers, postedPaths *postedKeys
+
+	sealer *seal.RowSealer // of the last batch
+	// requests is of the database that is open.
+	requests *requestFilter
+}
+
+func newCaches() *caches {
+	return &caches{
+		rows: newGenerations[string](cachedBytes, sizeOfRow), door: doorkeeper.New(), records: newRecordCache(), opaques: newOpaqueCache(),
+		postedCallers: newPostedKeys(postedCaller), postedPaths: newPostedKeys(postedPath), requests: newRequestFilter(),
+	}
+}
+
+// load reads, before an entry, some more of what a store that opened holds.
+func (c *caches) load(r reader, accesses int) error {
+	return errors.Join(c.requests.load(r), c.records.briefs.load(r, accesses))
+}
+
+// sizeOfRow counts about what a cached row takes beside its bytes, too.
+func sizeOfRow(row []byte) int { return 128 + len(row) }
+
+// cacheable leaves out rows that Apply writes and does not read again.
+func cacheable(t table) bool {
+	switch t {
+	case tableRows, tableRun, tableIndex, tableTile, tableExpiry, tableValue, tableMeta, tableChange:
+		return false
+	}
+	return true
+}
+
+// admits: a row that was read is worth a place among those that are cached. Nobody
+// asks for a request's again, and mostly not for a value of a large store.
+func (c *caches) admits(full []byte) bool {
+	switch table(full[0]) {
+	case tableRequest:
+		return false
+	case tableValue:
+		return c.door.Again(binary.BigEndian.Uint64(full[1:]))
+	}
+	return true
+}
