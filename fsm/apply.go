@@ -20,9 +20,9 @@ func (s *Store) Validate(a *fsmpb.Access) error {
 }
 
 // Apply decides the accesses of an entry and returns a result for each. An index
-// that was applied is skipped, with nil results. capture makes granted gets
-// carry the sealed bytes. An error is fatal: nothing of the entry took effect on
-// disk, and the node must stop.
+// that was applied is skipped, with nil results. capture makes granted gets show
+// what they release, with the sealed bytes: nobody asks the other nodes for that. An
+// error is fatal: nothing of the entry took effect on disk, and the node must stop.
 func (s *Store) Apply(index, term uint64, data []byte, capture bool) ([]*fsmpb.Result, error) {
 	s.apply.Lock()
 	defer s.apply.Unlock()

@@ -119,10 +119,16 @@ func (b *briefs) look(key []byte, in placed, path string) (*glance, bool) {
 		return nil, false
 	}
 	one := &b.sets[set][i]
-	g := &glance{key: key, in: in, path: path, exists: true, version: &fsmpb.VersionMeta{
-		Version: one.version, Digest: slices.Clone(one.digest[:]), RequestId: slices.Clone(one.requestID[:]),
-		CreatedAt: one.createdAt, Size: uint64(one.size),
-	}}
+	k := &struct { // one piece of memory for all of it
+		glance    glance
+		version   fsmpb.VersionMeta
+		digest    [32]byte
+		requestID [16]byte
+	}{digest: one.digest, requestID: one.requestID}
+	v, g := &k.version, &k.glance
+	v.Version, v.CreatedAt, v.Size = one.version, one.createdAt, uint64(one.size)
+	v.Digest, v.RequestId = k.digest[:], k.requestID[:]
+	*g = glance{key: key, in: in, path: path, exists: true, version: v}
 	if one.provided {
 		g.head = &fsmpb.Head{ByProvisioner: true}
 	}

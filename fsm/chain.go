@@ -29,6 +29,8 @@ type chain struct {
 	recent map[uint64][32]byte
 	after  []after // entries of recent, the oldest first
 	index  *index
+
+	encoded []byte // the row that was appended last
 }
 
 // after is the size of the tree after an entry with rows; index 0: not known.
@@ -49,24 +51,21 @@ func (c *chain) append(w *writer, index uint64, rows []audit.Row) error {
 	if err := c.index.work(w, len(rows)); err != nil {
 		return err
 	}
-	block := &fsmpb.RowBlock{First: rows[0].Index, Rows: make([][]byte, 0, len(rows))}
-	all := make([]byte, 0, len(rows)*usualRow)
+	block := appendNumber(make([]byte, 0, len(rows)*usualRow), 1, rows[0].Index) // of a fsmpb.RowBlock
 	for i := range rows {
-		from := len(all)
 		var err error
-		if all, err = audit.AppendRow(all, &rows[i]); err != nil {
+		if c.encoded, err = audit.AppendRow(c.encoded[:0], &rows[i]); err != nil {
 			return err
 		}
-		encoded := all[from:len(all):len(all)]
-		block.Rows = append(block.Rows, encoded)
-		if err := c.tree.Append(audit.LeafHash(encoded), func(level uint, index uint64, hash []byte) {
+		block = appendField(block, 2, c.encoded)
+		if err := c.tree.Append(audit.LeafHash(c.encoded), func(level uint, index uint64, hash []byte) {
 			c.store(w, level, index, hash)
 		}); err != nil {
 			return fmt.Errorf("append to the audit tree: %w", err)
 		}
 		c.index.add(w, &rows[i])
 	}
-	w.set(tableRows, rowKey(block.First), block)
+	w.put(w.full(tableRows, rowKey(rows[0].Index)), block)
 	root, err := c.tree.Root()
 	if err != nil {
 		return err

@@ -14,7 +14,7 @@ type access struct {
 	caller  Caller
 	reads   []placed        // the caller's, where it is an agent
 	limits  *fsmpb.Settings // effective
-	capture bool            // this node answers gets: read the sealed bytes
+	capture bool            // this node answers gets: show what they release
 
 	request []byte // its key, once that was asked for
 	scope   string // for the row
@@ -23,15 +23,15 @@ type access struct {
 }
 
 // applyEntry decides the accesses of a decoded entry in order. It returns one
-// result and one row for each; the state and the transaction hold what they
-// changed. The entry was validated.
+// result and one row for each, which the next entry's take the place of; the state and
+// the transaction hold what they changed. The entry was validated.
 func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture bool) ([]*fsmpb.Result, []audit.Row) {
 	st.time = max(st.time, e.GetTime())
 	st.index, st.term, st.changes = index, term, 0
 	results := make([]*fsmpb.Result, 0, len(e.GetAccesses()))
-	rows := make([]audit.Row, 0, len(e.GetAccesses()))
+	rows, x := st.rows[:0], &access{}
 	for _, a := range e.GetAccesses() {
-		x := &access{t: t, st: st, a: a, op: OperationOf(a), capture: capture, limits: st.effective()}
+		*x = access{t: t, st: st, a: a, op: OperationOf(a), capture: capture, limits: st.effective()}
 		r := x.decide()
 		r.Row, r.Time = st.size, st.time
 		results = append(results, r)
@@ -41,6 +41,7 @@ func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture boo
 	for _, m := range e.GetMarks() {
 		st.mark(m)
 	}
+	st.rows = rows
 	return results, rows
 }
 

@@ -24,12 +24,12 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 		return notFound()
 	}
 	x.version = v.GetVersion()
-	s := g.secret()
-	if x.capture {
-		s.Sealed = x.t.value(g.key, x.version)
-	}
 	res := granted()
-	res.Value = &fsmpb.Result_Secret{Secret: s}
+	if x.capture {
+		s := g.secret()
+		s.Sealed = x.t.value(g.key, x.version)
+		res.Value = &fsmpb.Result_Secret{Secret: s}
+	}
 	return res
 }
 

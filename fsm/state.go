@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/hexrdev/hexrd/audit"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
@@ -28,6 +29,7 @@ type state struct {
 	uses          []*fsmpb.KeyUses
 
 	callers knownCallers
+	rows    []audit.Row // of the last entry
 
 	// limits are the effective ones of limitsOf: worked out once for each change.
 	limits, limitsOf *fsmpb.Settings
