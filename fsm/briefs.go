@@ -11,17 +11,18 @@ import (
 )
 
 const (
-	briefSets    = 1 << 16
-	briefSetMost = 24 // of a set: 1.5 million in all, of 88 bytes
+	briefSets    = 1 << 14
+	briefSetMost = 96 // of a set: 1.5 million in all, of 88 bytes
+	briefSetStep = 4  // by which a set grows
 	briefLoad    = 2  // heads that are read for each access
 )
 
 // briefs hold, of more records than a cache of them could, what a glance at the
 // current version needs, where that is nothing unusual: without it each get in a
 // large store would read the head from the database, on every node. They lie in
-// sets by their key, without pointers; a set's tags, two bytes of each key, lie in one
-// line of the processor's cache, so that hardly another's brief is looked at. Only
-// Apply uses them.
+// sets by their key, without pointers and few, for the collector's sake; the tags of a
+// set, two bytes of each key, lie together, so that hardly another's brief is looked at.
+// Only Apply uses them.
 //
 // Those of a store that opens are read bit by bit, with the entries that follow.
 type briefs struct {
@@ -49,10 +50,10 @@ func tagOf(key []byte) uint16 { return binary.LittleEndian.Uint16(key[2:]) }
 
 // find is where a key's brief is in its set; -1: nowhere.
 func (b *briefs) find(key []byte) (set uint16, at int) {
-	set = binary.LittleEndian.Uint16(key)
-	tag, tags := tagOf(key), &b.tags[set]
-	for i := range b.sets[set] {
-		if tags[i] == tag && b.sets[set][i].key == [16]byte(key) {
+	set = binary.LittleEndian.Uint16(key) % briefSets
+	held, tag := b.sets[set], tagOf(key)
+	for i, t := range b.tags[set][:len(held)] {
+		if t == tag && held[i].key == [16]byte(key) {
 			return set, i
 		}
 	}
@@ -82,7 +83,7 @@ func (b *briefs) keep(r *record) {
 	set, i := b.find(r.key)
 	if held := b.sets[set]; i < 0 && len(held) < briefSetMost {
 		if i = len(held); i == cap(held) {
-			held = append(make([]brief, 0, min(i+4, briefSetMost)), held...)
+			held = append(make([]brief, 0, min(i+briefSetStep, briefSetMost)), held...)
 		}
 		b.sets[set] = held[:i+1]
 	} else if i < 0 {
