@@ -46,20 +46,22 @@ func (c *caches) load(r reader, accesses int) error {
 // sizeOfRow counts about what a cached row takes beside its bytes, too.
 func sizeOfRow(row []byte) int { return 128 + len(row) }
 
-// cacheable leaves out rows that Apply writes and does not read again.
+// cacheable leaves out rows that Apply writes and does not read again, and heads, whose
+// records are cached.
 func cacheable(t table) bool {
 	switch t {
-	case tableRows, tableRun, tableIndex, tableTile, tableExpiry, tableValue, tableMeta, tableChange:
+	case tableHead, tableRows, tableRun, tableIndex, tableTile, tableExpiry, tableValue, tableMeta, tableChange:
 		return false
 	}
 	return true
 }
 
 // admits: a row that was read is worth a place among those that are cached. Nobody
-// asks for a request's again, and mostly not for a value of a large store.
+// asks for a request's again, or for a head's, and mostly not for a value of a large
+// store.
 func (c *caches) admits(full []byte) bool {
 	switch table(full[0]) {
-	case tableRequest:
+	case tableRequest, tableHead:
 		return false
 	case tableValue:
 		return c.door.Again(binary.BigEndian.Uint64(full[1:]))
