@@ -12,8 +12,8 @@ import (
 // headRoom is about what a version takes in a head's row.
 const headRoom = 80
 
-// appendHead encodes a head as protobuf does, for a quarter of the time: a put writes
-// it with all versions that are kept, and it was most of what a put encoded.
+// appendHead encodes a head as protobuf does, without reflection: a put writes it with
+// all versions that are kept, and it was most of what a put encoded.
 func appendHead(b []byte, h *fsmpb.Head) []byte {
 	b = slices.Grow(b, 2*headRoom+len(h.GetPath())+len(h.GetScope())+headRoom*len(h.GetVersions()))
 	b = appendText(b, 1, h.GetPath())
