@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
 	"pgregory.net/rapid"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
@@ -87,7 +88,7 @@ func TestChangesPageByPage(t *testing.T) {
 			after = rapid.SampledFrom(places).Draw(rt, "place")
 		}
 		gap := false
-		for _, of := range perScope {
+		for scope, of := range perScope {
 			first := 0
 			for n := range of {
 				if n+1-first > 16+4 {
@@ -95,6 +96,9 @@ func TestChangesPageByPage(t *testing.T) {
 				}
 			}
 			gap = gap || first > 0 && after.Before(of[first-1])
+			if rows := b.changeRows(scope); rows != len(of)-first {
+				rt.Fatalf("%d changes of %d are in the store, want %d", rows, len(of), len(of)-first)
+			}
 		}
 		want := slices.DeleteFunc(slices.Clone(places), func(p Place) bool { return !after.Before(p) })
 		var got []Place
@@ -118,6 +122,22 @@ func TestChangesPageByPage(t *testing.T) {
 			rt.Fatalf("the last page ends at %s", q.After)
 		}
 	})
+}
+
+// changeRows is how many changes of a scope the database has.
+func (b *bench) changeRows(scope string) (n int) {
+	key := b.keys.Opaque("changes", scope)
+	it, err := b.store.db.NewIter(&pebble.IterOptions{LowerBound: fullKey(tableChange, key[:]), UpperBound: fullKey(tableChange, changeKey(key[:], 1<<63))})
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	for it.First(); it.Valid(); it.Next() {
+		n++
+	}
+	if err := it.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+	return n
 }
 
 func TestPlaces(t *testing.T) {
