@@ -81,12 +81,14 @@ func (b *briefs) keep(r *record) {
 		return
 	}
 	set, i := b.find(r.key)
-	if held := b.sets[set]; i < 0 && len(held) < briefSetMost {
+	switch held := b.sets[set]; {
+	case i >= 0:
+	case len(held) < briefSetMost:
 		if i = len(held); i == cap(held) {
 			held = append(make([]brief, 0, min(i+briefSetStep, briefSetMost)), held...)
 		}
 		b.sets[set] = held[:i+1]
-	} else if i < 0 {
+	default:
 		b.next = (b.next + 1) % briefSetMost
 		i = b.next
 	}

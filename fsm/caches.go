@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"errors"
 
-	"github.com/hexrdev/hexrd/internal/doorkeeper"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -20,7 +19,6 @@ type rowCache = generations[string, []byte]
 // caches outlive a transaction.
 type caches struct {
 	rows    *rowCache
-	door    *doorkeeper.Doorkeeper // to rows, for values
 	records *recordCache
 	opaques *opaqueCache
 
@@ -33,7 +31,7 @@ type caches struct {
 
 func newCaches() *caches {
 	return &caches{
-		rows: newGenerations[string](cachedBytes, sizeOfRow), door: doorkeeper.New(), records: newRecordCache(), opaques: newOpaqueCache(),
+		rows: newGenerations[string](cachedBytes, sizeOfRow), records: newRecordCache(), opaques: newOpaqueCache(),
 		postedCallers: newPostedKeys(postedCaller), postedPaths: newPostedKeys(postedPath), requests: newRequestFilter(),
 	}
 }
@@ -56,15 +54,17 @@ func cacheable(t table) bool {
 	return true
 }
 
-// admits: a row that was read is worth a place among those that are cached. Nobody
-// asks for a request's again, or for a head's, and mostly not for a value of a large
-// store.
-func (c *caches) admits(full []byte) bool {
+// read takes in a row that was read, where it is worth its place. Nobody asks for a
+// request's again, or for a head's, and mostly not for a value of a large store.
+func (c *caches) read(full, row []byte) {
+	if len(row) > cachedSize {
+		return
+	}
 	switch table(full[0]) {
 	case tableRequest, tableHead:
-		return false
 	case tableValue:
-		return c.door.Again(binary.BigEndian.Uint64(full[1:]))
+		c.rows.offer(binary.BigEndian.Uint64(full[1:]), string(full), row)
+	default:
+		c.rows.add(string(full), row)
 	}
-	return true
 }

@@ -1,5 +1,7 @@
 package fsm
 
+import "github.com/hexrdev/hexrd/internal/doorkeeper"
+
 // generations is a bounded cache in two halves: what is used moves to the young
 // one; when that is full, it becomes the old one, and what was in there is
 // forgotten. Not safe for concurrent use.
@@ -8,6 +10,7 @@ type generations[K comparable, V any] struct {
 	weigh      func(V) int // positive; nil: each is 1
 	held       int         // weight of the young one
 	young, old map[K]weighed[V]
+	door       *doorkeeper.Doorkeeper // of what is offered; nil: nothing was
 }
 
 type weighed[V any] struct {
@@ -49,6 +52,17 @@ func (g *generations[K, V]) add(key K, v V) {
 	}
 	g.young[key] = weighed[V]{v, w}
 	g.held += w
+}
+
+// offer adds what is offered again, by a hash of its key: of a large store most is
+// asked for once.
+func (g *generations[K, V]) offer(hash uint64, key K, v V) {
+	if g.door == nil {
+		g.door = doorkeeper.New()
+	}
+	if g.door.Again(hash) {
+		g.add(key, v)
+	}
 }
 
 func (g *generations[K, V]) remove(key K) {

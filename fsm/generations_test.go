@@ -15,8 +15,14 @@ func TestGenerations(t *testing.T) {
 		weigh := rapid.SampledFrom([]func(int) int{nil, func(v int) int { return 1 + v%(most+1) }}).Draw(t, "weigh")
 		g, model := newGenerations[string](most, weigh), map[string]int{}
 		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
-			key := strconv.Itoa(rapid.IntRange(0, 12).Draw(t, "key"))
-			switch rapid.SampledFrom([]string{"add", "get", "remove", "clear"}).Draw(t, "op") {
+			n := rapid.IntRange(0, 12).Draw(t, "key")
+			key := strconv.Itoa(n)
+			switch rapid.SampledFrom([]string{"add", "offer", "get", "remove", "clear"}).Draw(t, "op") {
+			case "offer": // of what is not there
+				if _, ok := lookUp(g, []byte(key)); !ok {
+					g.offer(uint64(n), key, i)
+					model[key] = i
+				}
 			case "add":
 				g.add(key, i)
 				model[key] = i
@@ -42,6 +48,12 @@ func TestGenerations(t *testing.T) {
 	}
 	if v, ok := lookUp(g, []byte("0")); !ok || v != 0 {
 		t.Error("the generation before is forgotten")
+	}
+	for _, again := range []bool{false, true} {
+		g.offer(7, "offered", 7)
+		if _, ok := lookUp(g, []byte("offered")); ok != again {
+			t.Errorf("what is offered is held: %t", ok)
+		}
 	}
 }
 

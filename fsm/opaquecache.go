@@ -3,7 +3,6 @@ package fsm
 import (
 	"encoding/binary"
 
-	"github.com/hexrdev/hexrd/internal/doorkeeper"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -16,12 +15,11 @@ const opaqueGeneration = 8 << 10
 // for concurrent use.
 type opaqueCache struct {
 	known   *generations[string, [32]byte]
-	door    *doorkeeper.Doorkeeper
 	scratch []byte
 }
 
 func newOpaqueCache() *opaqueCache {
-	return &opaqueCache{known: newGenerations[string, [32]byte](opaqueGeneration, nil), door: doorkeeper.New()}
+	return &opaqueCache{known: newGenerations[string, [32]byte](opaqueGeneration, nil)}
 }
 
 // get is keys.Opaque.
@@ -33,9 +31,8 @@ func (c *opaqueCache) get(keys *seal.Keyring, domain string, parts ...string) [3
 	c.scratch = in
 	key, ok := lookUp(c.known, in)
 	if !ok {
-		if key = keys.Opaque(domain, parts...); c.door.Again(binary.BigEndian.Uint64(key[:])) {
-			c.known.add(string(in), key)
-		}
+		key = keys.Opaque(domain, parts...)
+		c.known.offer(binary.BigEndian.Uint64(key[:]), string(in), key)
 	}
 	return key
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
-	"github.com/hexrdev/hexrd/internal/doorkeeper"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -35,19 +34,17 @@ func postingKey(opaque [32]byte) uint64 { return binary.BigEndian.Uint64(opaque[
 type postedKeys struct {
 	kind  string
 	known *generations[string, uint64]
-	door  *doorkeeper.Doorkeeper
 }
 
 func newPostedKeys(kind string) *postedKeys {
-	return &postedKeys{kind, newGenerations[string, uint64](opaqueGeneration, nil), doorkeeper.New()}
+	return &postedKeys{kind, newGenerations[string, uint64](opaqueGeneration, nil)}
 }
 
 func (p *postedKeys) get(keys *seal.Keyring, text string) uint64 {
 	key, ok := p.known.get(text)
 	if !ok {
-		if key = postingKey(keys.Opaque(domainPosting, p.kind, text)); p.door.Again(key) {
-			p.known.add(text, key)
-		}
+		key = postingKey(keys.Opaque(domainPosting, p.kind, text))
+		p.known.offer(key, text, key)
 	}
 	return key
 }

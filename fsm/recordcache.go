@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
-	"github.com/hexrdev/hexrd/internal/doorkeeper"
 )
 
 const (
@@ -20,7 +19,6 @@ type recordCache struct {
 	records *generations[recordID, *cached]
 	briefs  *briefs
 	empty   *generations[string, bool] // by the text of the scope
-	door    *doorkeeper.Doorkeeper     // to what has a brief
 }
 
 type recordID struct{ scope, path string }
@@ -32,9 +30,7 @@ type cached struct {
 }
 
 func newRecordCache() *recordCache {
-	return &recordCache{
-		newGenerations[recordID](cachedVersions, weightOf), newBriefs(), newGenerations[string, bool](cachedScopes, nil), doorkeeper.New(),
-	}
+	return &recordCache{newGenerations[recordID](cachedVersions, weightOf), newBriefs(), newGenerations[string, bool](cachedScopes, nil)}
 }
 
 func (c *recordCache) look(t tx, in placed, path string) *record {
@@ -59,9 +55,7 @@ func (c *recordCache) glance(t tx, in placed, path string) *glance {
 	if !ok {
 		key := recordKey(t, in, path)
 		if g, ok := c.briefs.look(key, in, path); ok {
-			if c.door.Again(binary.BigEndian.Uint64(key)) {
-				c.records.add(id, &cached{glance: g})
-			}
+			c.records.offer(binary.BigEndian.Uint64(key), id, &cached{glance: g})
 			return g
 		}
 		known = c.keep(readRecord(t, in, path))

@@ -117,9 +117,7 @@ func (w *writer) committed(full []byte) []byte {
 		w.fail(err)
 		return nil
 	}
-	if len(row) <= cachedSize && w.cache.admits(full) {
-		w.cache.rows.add(string(full), row)
-	}
+	w.cache.read(full, row)
 	return row
 }
 

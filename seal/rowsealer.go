@@ -27,9 +27,7 @@ const rowsOfSealer = 1 << 20
 // memory repeats none. Not safe for concurrent use.
 type RowSealer struct {
 	gcm    cipher.AEAD
-	key    uint32
-	head   [rowHead]byte
-	count  uint64
+	head   [rowHead]byte // of the next row
 	sealed uint64
 }
 
@@ -37,8 +35,8 @@ type RowSealer struct {
 // now: old, if that still may.
 func (k *Keyring) RowSealer(old *RowSealer) (*RowSealer, error) {
 	set, s := k.storageKeys(), old
-	if s == nil || s.key != set.active || s.sealed >= rowsOfSealer {
-		s = &RowSealer{key: set.active}
+	if s == nil || s.key() != set.active || s.sealed >= rowsOfSealer {
+		s = &RowSealer{}
 		s.head[0], s.head[1] = rowFormat, tinkPrefix
 		binary.BigEndian.PutUint32(s.head[2:], set.active)
 		if err := s.random(s.salt()); err != nil {
@@ -52,10 +50,10 @@ func (k *Keyring) RowSealer(old *RowSealer) (*RowSealer, error) {
 	if err := s.random(s.nonce()); err != nil {
 		return nil, err
 	}
-	s.count = binary.BigEndian.Uint64(s.head[rowHead-8:])
 	return s, nil
 }
 
+func (s *RowSealer) key() uint32   { return binary.BigEndian.Uint32(s.head[2:]) }
 func (s *RowSealer) salt() []byte  { return s.head[1+prefixSize:][:saltSize] }
 func (s *RowSealer) nonce() []byte { return s.head[rowHead-gcmNonceSize:] }
 
@@ -92,10 +90,10 @@ func (s *RowSealer) Seal(dst, ad, plaintext []byte) error {
 	if len(plaintext) > maxRow {
 		return ErrTooLarge
 	}
-	binary.BigEndian.PutUint64(s.head[rowHead-8:], s.count)
-	s.count++
-	s.sealed++
 	n := copy(dst, s.head[:])
 	s.gcm.Seal(dst[n:n], s.nonce(), plaintext, ad)
+	count := s.head[rowHead-8:]
+	binary.BigEndian.PutUint64(count, binary.BigEndian.Uint64(count)+1)
+	s.sealed++
 	return nil
 }
