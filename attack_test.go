@@ -30,12 +30,18 @@ type row struct {
 	run                  func(*attack)
 }
 
+// section is rows that are tried one after the other, on a node of their own.
+type section struct {
+	name string
+	rows []row
+}
+
 // attacks are all rows.
-func attacks() (rows []row) {
-	for _, more := range [][]row{tlsAttacks, identityAttacks, httpAttacks, http2Attacks, nameAttacks, tenantAttacks, memberAttacks, surfaceAttacks} {
-		rows = append(rows, more...)
+func attacks() []section {
+	return []section{
+		{"tls", tlsAttacks}, {"identity", identityAttacks}, {"http", httpAttacks}, {"http2", http2Attacks},
+		{"names", nameAttacks}, {"tenants", tenantAttacks}, {"members", memberAttacks}, {"surface", surfaceAttacks},
 	}
-	return rows
 }
 
 // Canaries that stand in no answer to anybody else, in no error and in no log.
@@ -58,22 +64,32 @@ type attack struct {
 }
 
 func TestAttacks(t *testing.T) {
+	t.Parallel()
+	for _, s := range attacks() {
+		t.Run(s.name, func(t *testing.T) {
+			t.Parallel()
+			s.run(t)
+		})
+	}
+}
+
+func (s section) run(t *testing.T) {
 	w, log := newWorld(t), &lines{}
 	cfg := w.config()
 	cfg.AdminSocket = filepath.Join(w.dir, "a.sock")
 	cfg.Logger = slog.New(slog.NewTextHandler(log, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	s, err := hexrd.Open(t.Context(), cfg)
+	server, err := hexrd.Open(t.Context(), cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
-	w.server = s
-	t.Cleanup(func() { _ = s.Close(context.WithoutCancel(t.Context())) })
+	w.server = server
+	t.Cleanup(func() { _ = server.Close(context.WithoutCancel(t.Context())) })
 	if _, err := w.client(victim).Put(t.Context(), canaryPath, []byte(canaryValue), client.PutOptions{}); err != nil {
 		t.Fatal(err)
 	}
 	var mu sync.Mutex
 	seen, certs := map[string]bool{}, map[string]tls.Certificate{}
-	for _, r := range attacks() {
+	for _, r := range s.rows {
 		t.Run(r.name, func(t *testing.T) {
 			own := *w
 			own.t = t
@@ -108,17 +124,20 @@ func quiet(t *testing.T, what, text string) {
 
 // TestAttackTable: docs/attacks.md has the rows that run, and no others.
 func TestAttackTable(t *testing.T) {
+	t.Parallel()
 	data, err := os.ReadFile("docs/attacks.md")
 	if err != nil {
 		t.Fatal(err)
 	}
 	want, names := "", map[string]bool{}
-	for _, r := range attacks() {
-		if names[r.name] {
-			t.Errorf("two rows are named %s", r.name)
+	for _, s := range attacks() {
+		for _, r := range s.rows {
+			if names[r.name] {
+				t.Errorf("two rows are named %s", r.name)
+			}
+			names[r.name] = true
+			want += fmt.Sprintf("| `%s` | %s | %s |\n", r.name, r.tried, r.answers)
 		}
-		names[r.name] = true
-		want += fmt.Sprintf("| `%s` | %s | %s |\n", r.name, r.tried, r.answers)
 	}
 	_, table, _ := strings.Cut(string(data), "|---|---|---|\n")
 	if got, _, _ := strings.Cut(table, "\n\n"); strings.TrimSpace(got) != strings.TrimSpace(want) {

@@ -10,6 +10,7 @@ import (
 // TestUnblockedIsAnswered: a get after an unblock was acknowledged is answered by every
 // node, also by one that has not applied the unblock yet.
 func TestUnblockedIsAnswered(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2", "n3")
 	const agent = "agent/acme/bot"
 	var bots []*client.Client

@@ -66,6 +66,7 @@ func isLow(err error) bool {
 
 // TestDiskFillsUp takes a node over its marks and back, on a real file system.
 func TestDiskFillsUp(t *testing.T) {
+	t.Parallel()
 	disk := newSmallDisk(t, 128)
 	w := newWorld(t)
 	cfg := w.config()
@@ -134,6 +135,7 @@ func TestDiskFillsUp(t *testing.T) {
 // TestOneDiskIsLow: one follower's disk stops nobody; a leader's makes another
 // node lead; a majority's stops puts through every node.
 func TestOneDiskIsLow(t *testing.T) {
+	t.Parallel()
 	disks := make([]*smallDisk, 3)
 	r := newTrio(t, func(i int, c *hexrd.Config) {
 		disks[i] = newSmallDisk(t, 128)

@@ -250,6 +250,7 @@ func refusedStream(err error) error {
 // TestConnectionsEnd: when a caller is admitted no more, everything that it has
 // open ends within seconds, and nothing new is answered.
 func TestConnectionsEnd(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name string
 		ttl  time.Duration

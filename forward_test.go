@@ -14,6 +14,7 @@ import (
 
 // TestForwardsAreCounted: a follower's metrics say how its leader answers.
 func TestForwardsAreCounted(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, func(c *hexrd.Config) { c.AdminSocket = c.DataDir + ".sock" }, "n1", "n2")
 	bot := f.dial("/agent/acme/bot/main", f.addrs["n2"])
 	if _, err := bot.Put(t.Context(), "k", []byte("v"), client.PutOptions{}); err != nil {

@@ -20,6 +20,7 @@ import (
 // TestHTTP drives the HTTP side of a running node, and holds every answer
 // against the OpenAPI description.
 func TestHTTP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	doc, err := openapi3.NewLoader().LoadFromData(api.OpenAPI())
 	if err != nil {
@@ -254,6 +255,7 @@ func templateOf(path string) string {
 
 // TestHTTPStreams reads the streams of the HTTP side, a JSON object a line.
 func TestHTTPStreams(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	auditor := w.web(w.mint("/hexr/auditor/ben"))
 	lines := func(path string, n int) []map[string]any {

@@ -169,6 +169,7 @@ func (b *bearers) call(c *http.Client, token, method, path, body string) (int, s
 // TestTokensOverHTTP: a client with nothing but a token does what an agent does,
 // once the cluster's setting is on; each wrong token is refused; no log has one.
 func TestTokensOverHTTP(t *testing.T) {
+	t.Parallel()
 	b := newBearers(t)
 	operator, web := b.client("/hexr/operator/ann"), b.web(nil)
 	const bot = "/agent/acme/bot/main"
@@ -257,6 +258,7 @@ func (b *bearers) strange(path string) *http.Client {
 // TestTokensEnd: a key that leaves the bundle, the setting turned off, a block:
 // each ends what a token may, within seconds, on an open stream too.
 func TestTokensEnd(t *testing.T) {
+	t.Parallel()
 	const bot = "/agent/acme/bot/main"
 	for _, c := range []struct {
 		name string
@@ -325,6 +327,7 @@ func TestTokensEnd(t *testing.T) {
 // TestBadTokensAreCounted: guessing is bounded for its source, and does not lock
 // out who is behind the same address with a good token.
 func TestBadTokensAreCounted(t *testing.T) {
+	t.Parallel()
 	b := newBearers(t)
 	if _, err := b.client("/hexr/operator/ann").SetSetting(t.Context(), "jwt_svid", "true"); err != nil {
 		t.Fatal(err)

@@ -3,7 +3,6 @@ package hexrd_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"os"
 	"path/filepath"
 	"slices"
@@ -38,7 +37,7 @@ func newFleet(t *testing.T, change func(*hexrd.Config), ids ...string) *fleet {
 		}
 	})
 	for i, id := range ids {
-		f.addrs[id] = f.freeAddress()
+		f.addrs[id] = freeAddress(f.t)
 		if i == 0 {
 			f.start(id, func(c *hexrd.Config) { c.Bootstrap = true })
 			f.op = f.dial("/hexr/operator/ann", f.addrs[id])
@@ -56,16 +55,6 @@ func newFleet(t *testing.T, change func(*hexrd.Config), ids ...string) *fleet {
 		return err == nil && int(m.GetVoters()) == len(ids)
 	})
 	return f
-}
-
-func (f *fleet) freeAddress() string {
-	f.t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		f.t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (f *fleet) node(id string) hexrd.Config {
@@ -98,7 +87,7 @@ func (f *fleet) start(id string, change func(*hexrd.Config)) {
 func (f *fleet) join(id string) {
 	f.t.Helper()
 	if f.addrs[id] == "" {
-		f.addrs[id] = f.freeAddress()
+		f.addrs[id] = freeAddress(f.t)
 	}
 	token, err := f.op.CreateToken(f.t.Context(), id, time.Hour)
 	if err != nil {
@@ -207,6 +196,7 @@ func (f *fleet) granted(operation string) []*hexrv1.AuditRow {
 // TestRotationOfValueKeys: the new key is on all members before it seals, every
 // version moves under it, what it opens stays the same, and the old one retires.
 func TestRotationOfValueKeys(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2", "n3")
 	bot := f.dial("/agent/acme/bot/main", f.others("")...)
 	const secrets = 40
@@ -276,6 +266,7 @@ func TestRotationOfValueKeys(t *testing.T) {
 // retires once the log and the snapshots have gone on, too; what was sealed with
 // it opens after a restart.
 func TestRotationOfStorageKeys(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, func(c *hexrd.Config) {
 		c.Snapshots.Entries, c.Snapshots.Trailing, c.Snapshots.Interval = 10, 3, 50*time.Millisecond
 	}, "n1", "n2", "n3")
@@ -312,6 +303,7 @@ func TestRotationOfStorageKeys(t *testing.T) {
 // TestRotationWaitsForAMember: a rotation stays pending while a member is away,
 // says for whom it waits, and goes on by itself when it is back or removed.
 func TestRotationWaitsForAMember(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2", "n3")
 	f.stop("n3")
 	k := f.rotate("value")

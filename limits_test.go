@@ -26,6 +26,7 @@ const bot, other = "/agent/acme/bot/main", "/agent/acme/other/main"
 
 // TestDefaultLimits: the settings of a new cluster are those of the docs.
 func TestDefaultLimits(t *testing.T) {
+	t.Parallel()
 	got, err := newLimited(t).operator.Settings(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -47,6 +48,7 @@ func TestDefaultLimits(t *testing.T) {
 // TestLimits tries every limit of the docs at its edge, on a running node: what is
 // exactly at it passes, one more is refused.
 func TestLimits(t *testing.T) {
+	t.Parallel()
 	for name, run := range map[string]func(*limited){
 		"value": func(l *limited) {
 			l.pass(bot, "PUT", "/v1/secrets/k", ofSize(64<<10))
@@ -263,13 +265,17 @@ func TestLimits(t *testing.T) {
 			})
 		},
 	} {
-		t.Run(name, func(t *testing.T) { run(newLimited(t)) })
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(newLimited(t))
+		})
 	}
 }
 
 // TestRefusedCallsEndTheirConnection: gRPC keeps a timer for each refused call with
 // a deadline until its connection ends. So it ends, of strangers, too.
 func TestRefusedCallsEndTheirConnection(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	cfg := &tls.Config{RootCAs: w.ca.Pool(), MinVersion: tls.VersionTLS13}
 	conn, err := grpc.NewClient(w.server.Addr(), grpc.WithTransportCredentials(credentials.NewTLS(cfg)))

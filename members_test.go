@@ -86,6 +86,7 @@ func publicKey(t *testing.T) ed25519.PublicKey {
 // TestJoinAnswers: a lost answer is given again to the same node with the same
 // token; a token admits nobody else, and a member's key does not change.
 func TestJoinAnswers(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1")
 	token, err := f.op.CreateToken(t.Context(), "n4", time.Hour)
 	if err != nil {
@@ -147,6 +148,7 @@ func TestJoinAnswers(t *testing.T) {
 // TestRemovedNodeGetsNothing asks, as a node that was removed, for all that
 // members get.
 func TestRemovedNodeGetsNothing(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2", "n3")
 	id := f.id()
 	n3 := f.peersAs("n3", id)
@@ -203,6 +205,7 @@ func TestRemovedNodeGetsNothing(t *testing.T) {
 // TestNodeOfAnotherCluster: the same trust domain, even the same node ID, is not
 // enough.
 func TestNodeOfAnotherCluster(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2")
 	foreign := f.peersAs("n2", [16]byte{9})
 	to, addr := "n1", f.addrs["n1"]
@@ -220,7 +223,7 @@ func TestNodeOfAnotherCluster(t *testing.T) {
 		}
 	}
 	// A real one: n3 has a cluster of its own, and is sent to this one.
-	f.addrs["n3"] = f.freeAddress()
+	f.addrs["n3"] = freeAddress(t)
 	f.start("n3", func(c *hexrd.Config) { c.Bootstrap = true })
 	f.stop("n3")
 	token, err := f.op.CreateToken(t.Context(), "n3", time.Hour)
@@ -243,6 +246,7 @@ func TestNodeOfAnotherCluster(t *testing.T) {
 // and took the lead takes that one's entries. Who led before is gone: a deposed
 // leader goes on sending what it had for a moment.
 func TestLaggingFollowerAdmitsANewLeader(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2", "n3", "n5")
 	f.stop("n3")
 	f.join("n4")
@@ -287,6 +291,7 @@ func TestLaggingFollowerAdmitsANewLeader(t *testing.T) {
 // TestKeyringThatWentBack: a node whose keyring is an older copy gets what it
 // lacks from the others, and until then says that it can't answer.
 func TestKeyringThatWentBack(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2", "n3")
 	file := f.keyringOf("n3")
 	f.stop("n3")
@@ -317,6 +322,7 @@ func TestKeyringThatWentBack(t *testing.T) {
 
 // TestCheckpointSignatures: a node signs what its own tree has, and nothing else.
 func TestCheckpointSignatures(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, nil, "n1", "n2", "n3")
 	resp, err := f.op.AuditCheckpoint(t.Context())
 	if err != nil || resp.GetMembers() != 3 || len(resp.GetSigners()) < 2 {

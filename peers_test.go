@@ -65,6 +65,7 @@ func uris(ids ...string) (out []*url.URL) {
 // TestBadPeers: over HTTP and gRPC, who does not prove who it is gets the
 // documented answer, and nothing else.
 func TestBadPeers(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	other := newWorld(t)
 	set := func(ids ...string) func(*x509.Certificate) {
@@ -115,6 +116,7 @@ func ptr[T any](v T) *T { return &v }
 // TestIdentityFromFiles runs a node and a client with PEM files in place of a
 // Workload API.
 func TestIdentityFromFiles(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	files := func(path string, node bool) (cert, key, bundle string) {
 		t.Helper()

@@ -21,6 +21,7 @@ import (
 // TestConfigurationDecidesNothing: three nodes that are configured as differently
 // as can be decide the same accesses, in the same order, with the same outcomes.
 func TestConfigurationDecidesNothing(t *testing.T) {
+	t.Parallel()
 	r := newTrio(t, func(i int, c *hexrd.Config) {
 		switch i {
 		case 0:

@@ -42,6 +42,7 @@ func unlessRotating(t *testing.T, rotate func() (client.Rotated, error)) (client
 }
 
 func TestRotate(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	bot, reader := w.client("/agent/acme/bot/main"), w.client("/agent/acme/bot/reader")
 	ctx := t.Context()
@@ -110,6 +111,7 @@ func TestRotate(t *testing.T) {
 // TestRotatorGoesAway: the next rotator finishes what one that died had staged,
 // where it is good, and makes its own where it is not.
 func TestRotatorGoesAway(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	bot := w.client("/agent/acme/bot/main")
 	ctx := t.Context()

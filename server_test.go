@@ -119,6 +119,7 @@ func (w *world) mint(path string) *x509svid.SVID {
 }
 
 func TestPutGetDelete(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	c := w.client("/agent/acme/bot/main")
 	ctx := t.Context()
@@ -157,6 +158,7 @@ func TestPutGetDelete(t *testing.T) {
 }
 
 func TestInjection(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	c := w.client("/agent/acme/bot/main")
 	type inner struct {
@@ -191,6 +193,7 @@ func TestInjection(t *testing.T) {
 // TestTail: rows come as they are appended, an agent sees its own alone, and a
 // block ends the stream.
 func TestTail(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	bot, operator := w.client("/agent/acme/bot/main"), w.client("/hexr/operator/ann")
 	auditor := w.client("/hexr/auditor/ben")
@@ -251,6 +254,7 @@ func TestTail(t *testing.T) {
 }
 
 func TestRefusesToStart(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	for _, c := range []struct {
 		name   string
@@ -282,6 +286,7 @@ func TestRefusesToStart(t *testing.T) {
 }
 
 func TestRestartKeepsEverything(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t)
 	cfg := w.config()
 	for round := range 3 {

@@ -63,6 +63,7 @@ func (s *sessionOf) ask(method string, req, resp proto.Message) (reason string) 
 // TestSessionRefusesAlike: whoever calls whatever, carried or alone, with nothing in
 // it: the answer has the same reason, and the audit as many rows.
 func TestSessionRefusesAlike(t *testing.T) {
+	t.Parallel()
 	l := newLimited(t)
 	if err := l.operator.Block(t.Context(), "agent/acme/blocked"); err != nil {
 		t.Fatal(err)
@@ -117,6 +118,7 @@ func reasonOf(err error) string {
 // TestSessionLimits: calls on a session have the limits of those alone; the session
 // itself is no stream of its caller's.
 func TestSessionLimits(t *testing.T) {
+	t.Parallel()
 	const agent = "/agent/acme/bot/main"
 	l := newLimited(t)
 	l.set("streams_max", "1")
@@ -141,6 +143,7 @@ func TestSessionLimits(t *testing.T) {
 
 // TestSessionUnread: who does not read what a session answers loses its connection.
 func TestSessionUnread(t *testing.T) {
+	t.Parallel()
 	const greedy = "/agent/acme/greedy/main"
 	const answers = 64 // of 1 MiB, twice what may be unread
 	l := newLimited(t)

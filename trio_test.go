@@ -3,7 +3,6 @@ package hexrd_test
 import (
 	"context"
 	"fmt"
-	"net"
 	"net/http"
 	"path/filepath"
 	"slices"
@@ -13,6 +12,7 @@ import (
 	"github.com/hexrdev/hexrd"
 	"github.com/hexrdev/hexrd/client"
 	"github.com/hexrdev/hexrd/identity"
+	"github.com/hexrdev/hexrd/internal/dev"
 )
 
 // trio is three nodes in one process, each with a configuration of its own, over
@@ -129,12 +129,14 @@ func (r *trio) leader() int {
 	return at
 }
 
-func freeAddress(t *testing.T) string {
+// ports of nodes that are started again where they were: tests run at the same time.
+var ports = dev.NewPorts()
+
+func freeAddress(t testing.TB) string {
 	t.Helper()
-	l, err := (&net.ListenConfig{}).Listen(t.Context(), "tcp", "127.0.0.1:0")
+	addr, err := ports.Free(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return addr
 }

@@ -20,6 +20,7 @@ import (
 // TestUnreadAnswers: a caller that does not read what it is answered loses the
 // connection that it does not read, and no other; who reads as much keeps its own.
 func TestUnreadAnswers(t *testing.T) {
+	t.Parallel()
 	const greedy, honest = "/agent/acme/greedy/main", "/agent/acme/bot/main"
 	const answers = 64 // of 1 MiB, twice what may be unread
 	l := newLimited(t)

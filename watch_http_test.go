@@ -85,6 +85,7 @@ func (s *sse) change() (e sseEvent, err error) {
 // TestWatchOverHTTP: the form of events, and going on behind one, in the query or
 // as browsers do.
 func TestWatchOverHTTP(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	bot, web := w.client("/agent/acme/bot/main"), w.web(w.mint("/agent/acme/bot/researcher"))
 	s := w.sse(web, "/v1/watch")

@@ -71,6 +71,7 @@ func (w *world) put(c *client.Client, path, scope string) {
 // TestWatchShowsWhatTheCallerMayRead: its own process's, its agent's and its
 // tenant's, and nothing else, whoever changes it; by path or prefix.
 func TestWatchShowsWhatTheCallerMayRead(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	mainBot, researcher, writer := w.client("/agent/acme/bot/main"), w.client("/agent/acme/bot/researcher"), w.client("/agent/acme/bot/writer")
 	other, provisioner := w.client("/agent/acme/other/main"), w.client("/hexr/provisioner/acme/ci")
@@ -127,6 +128,7 @@ func TestWatchShowsWhatTheCallerMayRead(t *testing.T) {
 // TestWatchEndsWithABlock: while others put all the time, no change is shown that
 // stands behind the block in the log, though the stream is open.
 func TestWatchEndsWithABlock(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	operator, auditor := w.client("/hexr/operator/ann"), w.client("/hexr/auditor/ben")
 	events, ended := w.follow(w.client("/agent/acme/bot/main"), client.WatchOptions{})
@@ -223,6 +225,7 @@ func (w *world) countRows(auditor *client.Client, operation string) int {
 // TestWatchResync: who asks for more than is kept is told so, and then shown what
 // comes.
 func TestWatchResync(t *testing.T) {
+	t.Parallel()
 	w := newWorld(t).start()
 	bot := w.client("/agent/acme/bot/main")
 	if _, err := w.client("/hexr/operator/ann").SetSetting(t.Context(), "changes_kept", "16"); err != nil {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/tls"
 	"crypto/x509"
-	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -55,7 +54,7 @@ func newByHand(t *testing.T, cas []*dev.CA, svid func(n *handNode)) *byHand {
 	t.Helper()
 	b := &byHand{t: t, dir: t.TempDir(), cas: cas}
 	for _, id := range []string{"n1", "n2", "n3"} {
-		n := &handNode{id: id, addr: freeAddr(t), dir: filepath.Join(b.dir, id)}
+		n := &handNode{id: id, addr: freeAddress(t), dir: filepath.Join(b.dir, id)}
 		if err := os.Mkdir(n.dir, 0o700); err != nil {
 			t.Fatal(err)
 		}
@@ -82,14 +81,16 @@ func newByHand(t *testing.T, cas []*dev.CA, svid func(n *handNode)) *byHand {
 	return b
 }
 
-func freeAddr(t *testing.T) string {
+// ports of nodes that are started by hand: tests run at the same time.
+var ports = dev.NewPorts()
+
+func freeAddress(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
+	addr, err := ports.Free(t.Context())
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
+	return addr
 }
 
 // start runs the node's program, and ends it with the test.

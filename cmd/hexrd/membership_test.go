@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -164,14 +163,7 @@ func TestAddressChange(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = w.Close() }()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	addr := l.Addr().String()
-	if err := l.Close(); err != nil {
-		t.Fatal(err)
-	}
+	addr := freeAddress(t)
 	own := filepath.Join(dir, "nodes", "n1")
 	cmd, out := node(t, t.Context(), w, "start", "--data-dir", filepath.Join(own, "data"), "--wrapper-key", filepath.Join(own, "wrapper.key"),
 		"--bind", addr, "--admin-socket", filepath.Join(dir, "moved.sock"))

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"net"
 	"net/http"
 	"os"
 	"sync"
@@ -82,6 +81,7 @@ type Cluster struct {
 	lock    *os.File
 	ca      *CA
 	health  *http.Client
+	ports   *Ports
 
 	mint     *MintServer
 	control  *control
@@ -109,7 +109,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func open(cfg Config) (*Cluster, error) {
-	c := &Cluster{cfg: cfg, layout: Layout{cfg.Dir}, program: cfg.Program, log: cfg.Logger, nodes: map[string]*member{}}
+	c := &Cluster{cfg: cfg, layout: Layout{cfg.Dir}, program: cfg.Program, log: cfg.Logger, ports: NewPorts(), nodes: map[string]*member{}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
 	}
@@ -267,13 +267,4 @@ func (c *Cluster) say(format string, args ...any) {
 	if c.cfg.Progress != nil {
 		_, _ = fmt.Fprintf(c.cfg.Progress, format+"\n", args...)
 	}
-}
-
-// freeAddress picks a loopback port that nobody listens on now.
-func freeAddress(ctx context.Context) (string, error) {
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", fmt.Errorf("find a free port: %w", err)
-	}
-	return l.Addr().String(), l.Close()
 }

@@ -49,7 +49,7 @@ func (c *Cluster) AddNode(ctx context.Context) (NodeInfo, error) {
 
 // add makes the next node: the first bootstraps, all others join with a token.
 func (c *Cluster) add(ctx context.Context) (*member, error) {
-	addr, err := freeAddress(ctx)
+	addr, err := c.ports.Free(ctx)
 	if err != nil {
 		return nil, err
 	}

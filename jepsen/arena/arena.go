@@ -53,6 +53,7 @@ type Cluster struct {
 	td        spiffeid.TrustDomain
 	authority *authority
 	sockets   string // short names: the kernel allows few bytes
+	ports     *dev.Ports
 
 	settling sync.Mutex // one at a time, or too many would join
 
@@ -71,7 +72,7 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
-	c := &Cluster{cfg: cfg, identities: map[string]*dev.WorkloadServer{}}
+	c := &Cluster{cfg: cfg, ports: dev.NewPorts(), identities: map[string]*dev.WorkloadServer{}}
 	var err error
 	if c.td, err = spiffeid.TrustDomainFromString(TrustDomain); err != nil {
 		return nil, err

@@ -79,12 +79,9 @@ func (n *Node) place(ctx context.Context) error {
 		n.Address, n.namespace = net.JoinHostPort(addr.String(), strconv.Itoa(port)), namespace
 		return err
 	}
-	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", "127.0.0.1:0")
-	if err != nil {
-		return fmt.Errorf("find a free port: %w", err)
-	}
-	n.Address = l.Addr().String()
-	return l.Close()
+	var err error
+	n.Address, err = n.c.ports.Free(ctx)
+	return err
 }
 
 // Data is the node's data directory.
