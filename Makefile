@@ -31,7 +31,7 @@ demo: build ## Build, and show the main job on a three-node cluster
 .PHONY: test
 test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
 	$(GO) build -race ./...
-	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 1 -timeout 40m ./... # one after the other: clusters want the cores
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 1 -parallel 6 -timeout 40m ./... # clusters wait more than they compute
 	FUZZBUILD=plain FUZZTIME=2s ./fuzz.sh
 	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
 	$(MAKE) test-python
@@ -39,7 +39,7 @@ test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
 
 .PHONY: test-long
 test-long: $(SCHEMATHESIS) ## Run the Go tests at full length: both log stores, and nodes with the race detector
-	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -p 1 -timeout 90m ./...
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -p 1 -parallel 4 -timeout 90m ./...
 
 .PHONY: test-python
 test-python: build ## Build the Python SDK's wheel, and test it from a clean virtual environment

@@ -60,6 +60,9 @@ func newGroup(t *testing.T, store string) *group {
 	}
 	g := &group{t: t, store: store, keys: keys, log: &record{}, dir: t.TempDir(), off: map[string]time.Duration{}, nodes: map[string]*Node{}, addrs: map[string]string{}, lis: map[string]net.Listener{}}
 	t.Cleanup(func() {
+		for _, l := range g.lis {
+			_ = l.Close() // raft waits for who connects to a node that ended, and is in its backlog
+		}
 		for id := range g.addrs {
 			g.stop(id)
 		}

@@ -47,6 +47,7 @@ func found(data []byte) (form, around string) {
 
 // TestForms: what finds nothing must be able to find.
 func TestForms(t *testing.T) {
+	t.Parallel()
 	for offset := range 9 {
 		text := strings.Repeat("x", offset) + canary + "y"
 		utf := ""

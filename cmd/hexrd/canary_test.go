@@ -88,6 +88,7 @@ func (r *canaryRun) search(where string, data []byte) {
 // certificate and a setting a canary, lets them succeed and fail, kills nodes
 // in the middle of it, and searches everything that the nodes leave or show.
 func TestCanaries(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "wal", "--log-level", "debug")
 	r := &canaryRun{t: t, c: c, dir: dir, pki: openPKI(t, filepath.Join(dir, "ca"))}
 	tail := r.inFlight()

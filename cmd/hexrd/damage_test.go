@@ -18,6 +18,7 @@ import (
 // put, or it ends, and says which part is damaged and how to come back. It never
 // answers anything else, and never panics.
 func TestFlippedBits(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{"bolt", "wal"} {
 		t.Run(store, func(t *testing.T) { flippedBits(t, store, count(t, 16)) })
 	}

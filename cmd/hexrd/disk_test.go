@@ -22,6 +22,7 @@ import (
 // written to: first a follower's, then all. A node without room ends by itself and
 // says why; nothing acknowledged is lost; with room it starts again.
 func TestFullDisk(t *testing.T) {
+	t.Parallel()
 	for _, store := range logStores() {
 		t.Run(store, func(t *testing.T) { fullDisk(t, store) })
 	}

@@ -96,6 +96,7 @@ func (d disks) refuses(id string, why ...string) {
 // or is another node's does not take part, and says how to come back; the others
 // go on. With a majority rolled back, the one that remembers keeps them out.
 func TestDisksOfAnotherTime(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt")
 	d := disks{t, c, dir}
 	addrs := c.Addresses()

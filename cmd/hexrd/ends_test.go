@@ -31,6 +31,7 @@ func after(t *testing.T, begin time.Time, what string, ok func() bool) {
 // SVID has ended, or that was removed takes part in nothing any more; with what it
 // lacked it comes back by itself, but for the removed one.
 func TestNodesAreCutOff(t *testing.T) {
+	t.Parallel()
 	first, second := openCA(t), openCA(t)
 	b := newByHand(t, []*dev.CA{first, second}, func(n *handNode) {
 		ca := first
@@ -172,6 +173,7 @@ func (r *readers) count(which func(answer) bool) (n int) {
 // TestAccessesOfAPausedNode: what waited in a node while it was paused is refused
 // when it goes on, if the caller's SVID has ended or the caller was blocked.
 func TestAccessesOfAPausedNode(t *testing.T) {
+	t.Parallel()
 	const waiting = 16
 	ca := openCA(t)
 	b := newByHand(t, []*dev.CA{ca}, func(n *handNode) {
@@ -244,6 +246,7 @@ func TestAccessesOfAPausedNode(t *testing.T) {
 // TestRenewalUnderLoad: nodes whose SVIDs are renewed all the while answer
 // everything, though each connection ends with the SVID that it was made with.
 func TestRenewalUnderLoad(t *testing.T) {
+	t.Parallel()
 	const life = 6 * time.Second
 	ca := openCA(t)
 	b := newByHand(t, []*dev.CA{ca}, func(n *handNode) {
@@ -288,6 +291,7 @@ func TestRenewalUnderLoad(t *testing.T) {
 // TestRemovedWhileDown: nobody tells a node that was down when it was removed; it
 // finds out, and ends.
 func TestRemovedWhileDown(t *testing.T) {
+	t.Parallel()
 	c, _ := startCluster(t, "bolt")
 	if _, err := c.Signal(t.Context(), "n3", "KILL"); err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -11,17 +12,43 @@ import (
 	"github.com/hexrdev/hexrd/internal/dev"
 )
 
-func startFaulty(t *testing.T, nodeArgs ...string) (*dev.Cluster, disks) {
+// faultyNodes is a cluster whose nodes take the variables of their faults from a file when
+// they start: those of the test's own process would be every test's.
+type faultyNodes struct {
+	disks
+	faults string
+}
+
+func startFaulty(t *testing.T, fault string, nodeArgs ...string) (*dev.Cluster, faultyNodes) {
 	t.Helper()
-	c, dir := startWith(t, dev.Config{Dir: t.TempDir(), NodeArgs: nodeArgs, Program: faultyBinary(t)})
-	return c, disks{t, c, dir}
+	own := t.TempDir()
+	f := faultyNodes{faults: filepath.Join(own, "faults")}
+	f.t = t
+	f.fault(fault)
+	program := filepath.Join(own, "hexrd")
+	script := fmt.Sprintf("#!/bin/sh\nexec env $(cat '%s') '%s' \"$@\"\n", f.faults, faultyBinary(t))
+	if err := os.WriteFile(program, []byte(script), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c, dir := startWith(t, dev.Config{Dir: t.TempDir(), NodeArgs: nodeArgs, Program: program})
+	f.disks = disks{t, c, dir}
+	return c, f
+}
+
+// fault is the variable of a node's fault, NAME=VALUE, from its next start on; empty: none.
+func (f faultyNodes) fault(variable string) {
+	f.t.Helper()
+	if err := os.WriteFile(f.faults, []byte(variable), 0o600); err != nil {
+		f.t.Fatal(err)
+	}
 }
 
 // TestCrashPoints: a node dies at each step of a snapshot install, of an append,
 // of an apply and of a start, and comes back by a plain start with all that was
 // acknowledged.
 func TestCrashPoints(t *testing.T) {
-	c, d := startFaulty(t, "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
+	t.Parallel()
+	c, d := startFaulty(t, "", "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
 	addrs := c.Addresses()
 	bot, third := dialAs(t, c, "acme/bot", addrs[:2]...), dialAs(t, c, "acme/bot", addrs[2])
 	acked := 0
@@ -43,7 +70,7 @@ func TestCrashPoints(t *testing.T) {
 	} {
 		t.Run(point, func(t *testing.T) {
 			d.t = t
-			t.Setenv("HEXRD_FAULT_CRASH", point)
+			d.fault("HEXRD_FAULT_CRASH=" + point)
 			until(t, "the node to come to that point", func() bool {
 				d.kill("n3")
 				put(60) // more than the others' logs keep, once a snapshot is made
@@ -57,7 +84,7 @@ func TestCrashPoints(t *testing.T) {
 				}
 				return false
 			})
-			t.Setenv("HEXRD_FAULT_CRASH", "")
+			d.fault("")
 			if _, err := c.StartNode(t.Context(), "n3"); err != nil {
 				t.Fatal(err)
 			}
@@ -79,9 +106,9 @@ func TestCrashPoints(t *testing.T) {
 // ahead and behind. Calls go on, another node leads, and time in the log does not
 // jump.
 func TestClockJumpsWhileLeading(t *testing.T) {
+	t.Parallel()
 	clocks := t.TempDir()
-	t.Setenv("HEXRD_FAULT_CLOCK", filepath.Join(clocks, "all"))
-	c, _ := startFaulty(t)
+	c, d := startFaulty(t, "HEXRD_FAULT_CLOCK="+filepath.Join(clocks, "all"))
 	bot := dialAs(t, c, "acme/bot", c.Addresses()...)
 	operator := dialAs(t, c, "/hexr/operator/test", c.Addresses()...)
 	for i, off := range []string{"87600h", "-87600h"} {
@@ -99,7 +126,7 @@ func TestClockJumpsWhileLeading(t *testing.T) {
 		}
 		// Only this process reads this file: it is started anew with it.
 		file := filepath.Join(clocks, strconv.Itoa(i))
-		t.Setenv("HEXRD_FAULT_CLOCK", file)
+		d.fault("HEXRD_FAULT_CLOCK=" + file)
 		if _, err := c.Signal(t.Context(), leader, "KILL"); err != nil {
 			t.Fatal(err)
 		}
@@ -143,22 +170,23 @@ func TestClockJumpsWhileLeading(t *testing.T) {
 }
 
 // dieJoining adds a node, which dies at that point.
-func (d disks) dieJoining(id, point string) {
-	d.t.Helper()
-	d.t.Setenv("HEXRD_FAULT_CRASH", point)
-	_, err := d.c.AddNode(d.t.Context())
-	d.t.Setenv("HEXRD_FAULT_CRASH", "")
+func (f faultyNodes) dieJoining(id, point string) {
+	f.t.Helper()
+	f.fault("HEXRD_FAULT_CRASH=" + point)
+	_, err := f.c.AddNode(f.t.Context())
+	f.fault("")
 	if err == nil {
-		until(d.t, "the node to come to that point", func() bool { return !d.running(id) })
+		until(f.t, "the node to come to that point", func() bool { return !f.running(id) })
 	}
 }
 
 // TestCrashWhileJoining: a node that was admitted dies before it knows of any
 // configuration, and comes back by a plain start: it knows who admitted it.
 func TestCrashWhileJoining(t *testing.T) {
+	t.Parallel()
 	for _, point := range []string{"start.raft", "snapshot.written"} { // before it enters, and after
 		t.Run(point, func(t *testing.T) {
-			c, d := startFaulty(t, "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
+			c, d := startFaulty(t, "", "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
 			bot := dialAs(t, c, "acme/bot", c.Addresses()...)
 			for i := range 60 { // more than the logs keep: it gets a snapshot
 				if _, err := bot.Put(t.Context(), "k", []byte(strconv.Itoa(i)), client.PutOptions{}); err != nil {
@@ -191,7 +219,8 @@ func TestCrashWhileJoining(t *testing.T) {
 // TestCrashWhileCatchingUp: a node that joins goes through the configurations that
 // are in the log. It dies at one whose members are all gone by now, and comes back.
 func TestCrashWhileCatchingUp(t *testing.T) {
-	c, d := startFaulty(t)
+	t.Parallel()
+	c, d := startFaulty(t, "")
 	old := c.Addresses()
 	write := func(addrs []string, value string) {
 		bot := dialAs(t, c, "acme/bot", addrs...)

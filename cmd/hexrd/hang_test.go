@@ -49,6 +49,7 @@ func shell(t *testing.T, name string, args ...string) {
 // others go on within seconds of its giving up, it says why it ends, and with the
 // disk back a plain start is all that it needs.
 func TestHangingDisk(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	data := filepath.Join(dir, "nodes", "n1", "data")
 	fileSystem(t, data, "256M")

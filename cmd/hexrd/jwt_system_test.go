@@ -94,6 +94,7 @@ func (b *bearer) want(method, node, path, body string, status int, piece string)
 // deletes through every node of a dev cluster; the token ends with its key; no
 // file and no log of the nodes has one.
 func TestJWTSVIDs(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt", "--log-level", "debug")
 	b := newBearer(t, dir, "acme/bot")
 	const path = "/v1/secrets/api-keys/openai"

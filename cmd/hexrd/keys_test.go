@@ -90,6 +90,7 @@ func releasesTo(t *testing.T, op *client.Client, node, key string) int {
 // down. It comes back by the log, and gets the keys from a member; or by a
 // snapshot, and they come with it.
 func TestRotationWithAFollowerAway(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		name     string
 		args     []string
@@ -211,6 +212,7 @@ func checkValues(t *testing.T, c *dev.Cluster, l *load, node string) {
 // TestRotationsAmongKills rotates both kinds, again and again, while nodes are
 // killed and started: in the middle of rotations, of rewraps, of sealing anew.
 func TestRotationsAmongKills(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt", "--snapshot-entries", "50", "--trailing-entries", "20", "--snapshot-interval", "200ms")
 	op := dialAs(t, c, "/hexr/operator/ann", c.Addresses()...)
 	if _, err := op.SetSetting(t.Context(), "rewrap_per_second", "20"); err != nil { // so that kills meet them
@@ -294,6 +296,7 @@ func program(t *testing.T, dir, as string, code int, args ...string) (stdout, st
 // before it changed; what was tampered with, is foreign, or is signed by too few
 // is refused, and says why.
 func TestCheckpoints(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt")
 	const op, aud = operator, "/hexr/auditor/ben"
 	other := t.TempDir()

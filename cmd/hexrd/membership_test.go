@@ -50,6 +50,7 @@ func memberOf(t *testing.T, c *client.Client, id string) *hexrv1.Member {
 
 // TestMembership takes a cluster through what an operator does to it.
 func TestMembership(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt")
 	ctx := t.Context()
 	op := dialAs(t, c, "/hexr/operator/ann", c.Addresses()...)
@@ -149,6 +150,7 @@ func node(t *testing.T, ctx context.Context, w *dev.WorkloadServer, args ...stri
 // TestAddressChange starts a member's directory at another address: it keeps its
 // ID, announces the address, and votes on.
 func TestAddressChange(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt")
 	op := dialAs(t, c, "/hexr/operator/ann", c.Addresses()...)
 	leader, err := op.TransferLeadership(t.Context(), "n2")
@@ -197,6 +199,7 @@ func TestAddressChange(t *testing.T) {
 
 // TestJoinIsRefused tries to join without what it takes.
 func TestJoinIsRefused(t *testing.T) {
+	t.Parallel()
 	c, _ := startCluster(t, "bolt")
 	op := dialAs(t, c, "/hexr/operator/ann", c.Addresses()...)
 	token := func(id string) string {
@@ -250,6 +253,7 @@ func TestJoinIsRefused(t *testing.T) {
 }
 
 func TestConfigurationFile(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	run := func(yaml string, env ...string) string {
 		t.Helper()
@@ -283,6 +287,7 @@ func TestConfigurationFile(t *testing.T) {
 
 // TestCommandLine runs verbs as a script would, and reads their JSON.
 func TestCommandLine(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt")
 	run := func(as, stdin string, code int, args ...string) string {
 		t.Helper()

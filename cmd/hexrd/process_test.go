@@ -119,6 +119,7 @@ func (n *lonely) read(pid int, file string, uid uint32) (string, error) {
 
 // TestProcessIsClosed looks at a node's process and files from outside.
 func TestProcessIsClosed(t *testing.T) {
+	t.Parallel()
 	n := startLonely(t)
 	pid := n.cmd.Process.Pid
 	limits, err := n.read(pid, "limits", nodeUser)
@@ -182,6 +183,7 @@ func (n *lonely) modes() {
 // TestSignalsTellNothing: what would make the runtime print words of memory gives
 // the stacks alone, and no core file.
 func TestSignalsTellNothing(t *testing.T) {
+	t.Parallel()
 	for _, sig := range []syscall.Signal{syscall.SIGABRT, syscall.SIGQUIT, syscall.SIGSEGV} {
 		t.Run(sig.String(), func(t *testing.T) {
 			n := startLonely(t)

@@ -23,6 +23,7 @@ import (
 // same value for the same version; in the end exactly one version is current and
 // none is pending.
 func TestRotationUnderKills(t *testing.T) {
+	t.Parallel()
 	c, _ := startCluster(t, "bolt")
 	w, err := c.Serve(t.Context(), "acme/bot")
 	if err != nil {
@@ -164,6 +165,7 @@ func checkOneCurrent(t *testing.T, c *dev.Cluster, cl *client.Client, rotations 
 
 // TestWatchAndRotateCommands runs the verbs as a script would.
 func TestWatchAndRotateCommands(t *testing.T) {
+	t.Parallel()
 	c, _ := startCluster(t, "bolt")
 	w, err := c.Serve(t.Context(), "acme/bot")
 	if err != nil {

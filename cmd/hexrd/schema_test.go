@@ -19,6 +19,7 @@ import (
 // that is not described, and no node ends or panics. `make fuzz-http` installs
 // it; HEXRD_EXAMPLES says how many requests an operation gets.
 func TestSchemaFuzzer(t *testing.T) {
+	t.Parallel()
 	program := os.Getenv("HEXRD_SCHEMATHESIS")
 	if program == "" {
 		t.Skip("needs schemathesis: `make fuzz-http`")

@@ -34,6 +34,7 @@ func (s script) run(as string, code int, args ...string) (stdout, stderr string)
 // TestSettingsAndBlocks: an operator's verbs against real processes. What is wrong
 // is refused with words that help; what is set holds on every node.
 func TestSettingsAndBlocks(t *testing.T) {
+	t.Parallel()
 	c, dir := startCluster(t, "bolt")
 	s := script{t, dir}
 	const op, bot = "/hexr/operator/ann", "acme/bot"

@@ -123,6 +123,7 @@ func dialWith(t *testing.T, w *dev.WorkloadServer, addrs []string) *client.Clien
 
 // TestNeverStale puts through one node and gets through another straight after.
 func TestNeverStale(t *testing.T) {
+	t.Parallel()
 	for _, store := range []string{"bolt", "wal"} {
 		t.Run(store, func(t *testing.T) { neverStale(t, store, count(t, 300)) })
 	}
@@ -201,6 +202,7 @@ func (w *writer) step(ctx context.Context, i int) error {
 // TestKillsLoseNothing runs agents against three nodes that are killed and
 // started again all the while.
 func TestKillsLoseNothing(t *testing.T) {
+	t.Parallel()
 	for _, store := range logStores() {
 		t.Run(store, func(t *testing.T) { killsLoseNothing(t, store, count(t, 800)) })
 	}
@@ -209,6 +211,7 @@ func TestKillsLoseNothing(t *testing.T) {
 // TestKillsLoseNothingAmongSnapshots does the same with a snapshot every few
 // entries, and a log that keeps next to nothing: who was away comes back by one.
 func TestKillsLoseNothingAmongSnapshots(t *testing.T) {
+	t.Parallel()
 	for _, store := range logStores() {
 		t.Run(store, func(t *testing.T) {
 			killsLoseNothing(t, store, count(t, 500), "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")

@@ -61,6 +61,7 @@ func (s *seen) count(path string) int {
 // TestWatchThroughKills: agents write while nodes are killed and started again;
 // watches that began at each of the nodes show every version once, in order.
 func TestWatchThroughKills(t *testing.T) {
+	t.Parallel()
 	for name, nodeArgs := range map[string][]string{
 		"log": nil, "snapshots": {"--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms"},
 	} {
