@@ -48,7 +48,7 @@ test-python: build ## Build the Python SDK's wheel, and test it from a clean vir
 	$(VENV)/bin/pip install -q --upgrade pip
 	$(VENV)/bin/pip wheel -q --no-deps -w $(TOOLS)/wheel ./sdk/python
 	cd sdk/python && $(VENV)/bin/pip install -q $$(ls $(TOOLS)/wheel/*.whl)[$(EXTRAS)] --group test
-	cd sdk/python && $(VENV)/bin/mypy && HEXRD_BIN=$(TOOLS)/hexrd $(VENV)/bin/python -m pytest -q
+	cd sdk/python && $(VENV)/bin/mypy && HEXRD_BIN=$(TOOLS)/hexrd $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
 
 .PHONY: check-python
 check-python: ## Run pyright and ruff on the Python SDK, in the environment of test-python

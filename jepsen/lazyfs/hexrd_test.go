@@ -320,6 +320,7 @@ func (r *rig) verify() {
 // acknowledged is lost, and each comes back by a plain start.
 // HEXRD_ROUNDS and HEXRD_SEED make more of it.
 func TestPowerCutsLoseNothing(t *testing.T) {
+	t.Parallel()
 	rounds, seed := setting(t, "HEXRD_ROUNDS", 6), setting(t, "HEXRD_SEED", int(time.Now().UnixNano()%1e9))
 	for _, store := range logStores(seed) {
 		t.Run(store, func(t *testing.T) {
@@ -347,6 +348,7 @@ func TestPowerCutsLoseNothing(t *testing.T) {
 // or not, or slow. The others go on; with the disk well again a plain start is all
 // that the node needs, also when the power went with it.
 func TestSickDisks(t *testing.T) {
+	t.Parallel()
 	rounds, seed := setting(t, "HEXRD_ROUNDS", 1), setting(t, "HEXRD_SEED", int(time.Now().UnixNano()%1e9))
 	ills := map[string]lazyfs.Faults{
 		"syncs fail": {SyncErrors: 1}, "some syncs fail": {SyncErrors: 0.2},
