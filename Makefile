@@ -31,7 +31,7 @@ demo: build ## Build, and show the main job on a three-node cluster
 .PHONY: test
 test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
 	$(GO) build -race ./...
-	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 1 -parallel 6 -timeout 40m ./... # clusters wait more than they compute
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 2 -parallel 6 -timeout 40m ./... # clusters wait more than they compute
 	FUZZBUILD=plain FUZZTIME=2s ./fuzz.sh
 	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
 	$(MAKE) test-python
