@@ -29,26 +29,30 @@ demo: build ## Build, and show the main job on a three-node cluster
 	$(TOOLS)/hexrd dev tour
 
 .PHONY: test
-test: vet build $(SCHEMATHESIS) ## Run everything that CI runs
+test: ## Run everything that CI runs
+	$(MAKE) -j3 build $(SCHEMATHESIS) $(VENV)/installed
+	$(MAKE) vet
 	$(GO) build -race ./...
 	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 2 -parallel 6 -timeout 40m ./... # clusters wait more than they compute
-	FUZZBUILD=plain FUZZTIME=2s ./fuzz.sh
 	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
 	$(MAKE) test-python
-	$(MAKE) jepsen-short SEED=11
+	$(MAKE) -j2 fuzz-short jepsen-short SEED=11
 
 .PHONY: test-long
 test-long: $(SCHEMATHESIS) ## Run the Go tests at full length: both log stores, and nodes with the race detector
 	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -p 1 -parallel 4 -timeout 90m ./...
 
 .PHONY: test-python
-test-python: build ## Build the Python SDK's wheel, and test it from a clean virtual environment
+test-python: build $(VENV)/installed ## Build the Python SDK's wheel, and test it from a clean virtual environment
+	cd sdk/python && $(VENV)/bin/mypy && HEXRD_BIN=$(TOOLS)/hexrd $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
+
+$(VENV)/installed: sdk/python/pyproject.toml $(shell find sdk/python/src -type f -not -name '*.pyc')
 	rm -rf $(VENV) $(TOOLS)/wheel
 	$(PYTHON) -m venv $(VENV)
 	$(VENV)/bin/pip install -q --upgrade pip
 	$(VENV)/bin/pip wheel -q --no-deps -w $(TOOLS)/wheel ./sdk/python
 	cd sdk/python && $(VENV)/bin/pip install -q $$(ls $(TOOLS)/wheel/*.whl)[$(EXTRAS)] --group test
-	cd sdk/python && $(VENV)/bin/mypy && HEXRD_BIN=$(TOOLS)/hexrd $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
+	touch $@
 
 .PHONY: check-python
 check-python: ## Run pyright and ruff on the Python SDK, in the environment of test-python
@@ -79,6 +83,10 @@ fuzz: ## Fuzz every decoder, and a node, for a minute each (FUZZTIME)
 .PHONY: fuzz-http
 fuzz-http: $(SCHEMATHESIS) ## Fuzz three nodes with schemathesis, for some minutes (EXAMPLES)
 	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) HEXRD_EXAMPLES=$(EXAMPLES) $(GO) test ./cmd/hexrd -run TestSchemaFuzzer -count=1 -timeout 60m -v
+
+.PHONY: fuzz-short
+fuzz-short: ## Fuzz every decoder, and a node, for two seconds each
+	FUZZBUILD=plain FUZZTIME=2s nice ./fuzz.sh
 
 # From PyPI, in an environment of its own.
 $(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt

@@ -48,6 +48,18 @@ func (f faultyNodes) fault(variable string) {
 // acknowledged.
 func TestCrashPoints(t *testing.T) {
 	t.Parallel()
+	for name, points := range map[string][]string{
+		"install": {"snapshot.written", "snapshot.renamed", "restore.copied", "restore.moved", "restore.current", "restore.loaded", "restore.restored"},
+		"log":     {"start.checked", "log.sealed", "log.stored:2", "apply.decided", "apply.committed:3", "checkpoint.flushed"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			crashAt(t, points)
+		})
+	}
+}
+
+func crashAt(t *testing.T, points []string) {
 	c, d := startFaulty(t, "", "--snapshot-entries", "20", "--trailing-entries", "3", "--snapshot-interval", "100ms")
 	addrs := c.Addresses()
 	bot, third := dialAs(t, c, "acme/bot", addrs[:2]...), dialAs(t, c, "acme/bot", addrs[2])
@@ -62,12 +74,7 @@ func TestCrashPoints(t *testing.T) {
 		}
 	}
 	put(30)
-	for _, point := range []string{
-		"snapshot.written", "snapshot.renamed", // of the one that is received
-		"restore.copied", "restore.moved", "restore.current", "restore.loaded", "restore.restored",
-		"start.checked", "log.sealed", "log.stored:2", "apply.decided", "apply.committed:3",
-		"checkpoint.flushed",
-	} {
+	for _, point := range points {
 		t.Run(point, func(t *testing.T) {
 			d.t = t
 			d.fault("HEXRD_FAULT_CRASH=" + point)
