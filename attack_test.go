@@ -182,7 +182,7 @@ func (a *attack) config(certs []tls.Certificate, alpn ...string) *tls.Config {
 }
 
 func (a *attack) dial(cfg *tls.Config) (*tls.Conn, error) {
-	conn, err := patient(cfg)(a.t.Context(), "tcp", a.server.Addr())
+	conn, err := elsewhere(cfg)(a.t.Context(), "tcp", a.server.Addr())
 	if err != nil {
 		return nil, err
 	}

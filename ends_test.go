@@ -117,7 +117,7 @@ func (h *holder) grpc(t *testing.T) *grpc.ClientConn {
 // from it.
 func (h *holder) raw(t *testing.T, request string) (net.Conn, *bufio.Reader) {
 	t.Helper()
-	conn, err := patient(h.cfg)(t.Context(), "tcp", h.d.server.Addr())
+	conn, err := elsewhere(h.cfg)(t.Context(), "tcp", h.d.server.Addr())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -346,7 +346,7 @@ func unblock(subject string) func(*testing.T, *domains, *client.Client) {
 // get asks who the holder is, on a new connection.
 func (h *holder) get(t *testing.T) int {
 	t.Helper()
-	web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: h.cfg, DialTLSContext: patient(h.cfg), DisableKeepAlives: true}}
+	web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: h.cfg, DialTLSContext: elsewhere(h.cfg), DisableKeepAlives: true}}
 	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+h.d.server.Addr()+"/v1/whoami", nil)
 	if err != nil {
 		t.Fatal(err)

@@ -2,11 +2,14 @@ package hexrd_test
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -17,12 +20,14 @@ import (
 	"google.golang.org/grpc/credentials"
 	healthpb "google.golang.org/grpc/health/grpc_health_v1"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/encoding/protodelim"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/cluster/clusterpb"
+	"github.com/hexrdev/hexrd/internal/frames"
 )
 
 // callers are one identity of each class, and nobody.
@@ -138,6 +143,59 @@ func FuzzGRPC(f *testing.F) {
 	})
 }
 
+// FuzzSession sends any call, and any bytes behind it, in a session as any class of
+// caller: the call is answered with a message of the method's or an error that is not
+// INTERNAL, and the session ends when its client has nothing more to say.
+func FuzzSession(f *testing.F) {
+	s := newSurface(f)
+	again := &bytes.Buffer{}
+	if _, err := protodelim.MarshalTo(again, &hexrv1.Call{Id: 2, Method: hexrv1.Vault_Get_FullMethodName, Cancelled: []uint64{1, 2}}); err != nil {
+		f.Fatal(err)
+	}
+	for i, m := range s.methods {
+		for caller := range callers {
+			f.Add(uint(i), uint(caller), uint64(1), seed(f, m.Input()), again.Bytes())
+		}
+		f.Add(uint(i), uint(0), uint64(0), []byte("\xff\xff\xff"), []byte("\xff\xff\xff\xff\x0f"))
+	}
+	f.Fuzz(func(t *testing.T, method, caller uint, id uint64, req, more []byte) {
+		m, cfg := s.methods[method%uint(len(s.methods))], s.tls[caller%uint(len(callers))].Clone()
+		cfg.NextProtos = []string{"hexr-session"}
+		conn, err := elsewhere(cfg)(t.Context(), "tcp", s.server.Addr())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
+		calls := frames.New(conn, 8<<20, 5*time.Second)
+		_ = calls.Write(&hexrv1.Call{Id: id, Method: fullName(m), Request: req})
+		for answers := 0; ; answers++ {
+			a := &hexrv1.Answer{}
+			if err = calls.Read(a); err != nil {
+				break
+			}
+			if reason := a.GetError().GetReason(); reason == "INTERNAL" || reason == "UNKNOWN" {
+				t.Fatalf("%s answers %v", fullName(m), a.GetError())
+			}
+			if a.GetId() == id && a.GetError() == nil {
+				if err := proto.Unmarshal(a.GetResponse(), dynamicpb.NewMessage(m.Output())); err != nil {
+					t.Fatalf("%s: the answer is not one: %v", fullName(m), err)
+				}
+			}
+			if answers == 0 {
+				_, _ = conn.Write(more)
+				_ = conn.(*tls.Conn).CloseWrite()
+			}
+		}
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Fatalf("%s: the session does not end", fullName(m))
+		}
+		if err := s.server.Wait(done()); err != nil {
+			t.Fatalf("%s ended the node: %v", fullName(m), err)
+		}
+	})
+}
+
 // done is a context that is over: Wait says then only what was.
 func done() context.Context {
 	ctx, cancel := context.WithCancel(context.Background())
@@ -216,7 +274,7 @@ func FuzzHTTP(f *testing.F) {
 		}
 	}
 	f.Fuzz(func(t *testing.T, caller uint, method, target, header string, body []byte) {
-		conn, err := tls.Dial("tcp", s.server.Addr(), s.tls[caller%uint(len(callers))])
+		conn, err := elsewhere(s.tls[caller%uint(len(callers))])(t.Context(), "tcp", s.server.Addr())
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -224,7 +282,7 @@ func FuzzHTTP(f *testing.F) {
 		_ = conn.SetDeadline(time.Now().Add(5 * time.Second))
 		request := fmt.Sprintf("%s %s HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: %d\r\n%s\r\n\r\n%s", method, target, len(body), header, body)
 		_, _ = io.WriteString(conn, request)
-		_ = conn.CloseWrite()
+		_ = conn.(*tls.Conn).CloseWrite()
 		resp, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		if err != nil {
 			return // not a request: closed

@@ -333,6 +333,8 @@ func TestBadTokensAreCounted(t *testing.T) {
 		t.Fatal(err)
 	}
 	good, web := b.token("/agent/acme/bot/main", nil), b.web(nil)
+	web.Transport.(*http.Transport).DisableKeepAlives = false // guesses are counted by address
+	defer web.CloseIdleConnections()
 	if status, answer := b.call(web, good, "GET", "/v1/whoami", ""); status != 200 {
 		t.Fatalf("%d %s", status, answer)
 	}

@@ -85,7 +85,7 @@ func TestBadPeers(t *testing.T) {
 			if cert != nil {
 				cfg.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return cert, nil }
 			}
-			web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: cfg, DialTLSContext: patient(cfg), DisableKeepAlives: true}}
+			web := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: cfg, DialTLSContext: elsewhere(cfg), DisableKeepAlives: true}}
 			req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "https://"+w.server.Addr()+"/v1/secrets/k", nil)
 			if err != nil {
 				t.Fatal(err)

@@ -98,7 +98,7 @@ func (w *world) web(svid *x509svid.SVID) *http.Client {
 	if svid != nil {
 		cfg.Certificates = []tls.Certificate{certificate(svid)}
 	}
-	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: cfg, DialTLSContext: patient(cfg), DisableKeepAlives: true}}
+	return &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{TLSClientConfig: cfg, DialTLSContext: elsewhere(cfg), DisableKeepAlives: true}}
 }
 
 func certificate(svid *x509svid.SVID) tls.Certificate {
