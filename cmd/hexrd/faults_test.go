@@ -103,10 +103,7 @@ func crashAt(t *testing.T, points []string) {
 			}
 		})
 	}
-	v := &verification{}
-	if err := v.run(t.Context(), dialAs(t, c, "/hexr/auditor/test", addrs...)); err != nil || len(v.agree) != 3 {
-		t.Errorf("verify: %v, %d nodes agree", err, len(v.agree))
-	}
+	agree(t, dialAs(t, c, "/hexr/auditor/test", addrs...))
 }
 
 // TestClockJumpsWhileLeading: the clock of the process that leads jumps ten years,

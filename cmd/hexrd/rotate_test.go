@@ -157,10 +157,7 @@ func checkOneCurrent(t *testing.T, c *dev.Cluster, cl *client.Client, rotations 
 	if !errors.Is(err, context.Canceled) || events != rotations {
 		t.Errorf("%d events of %d rotations: %v", events, rotations, err)
 	}
-	v := &verification{}
-	if err := v.run(t.Context(), dialAs(t, c, "/hexr/auditor/test", c.Addresses()...)); err != nil || len(v.agree) != 3 {
-		t.Errorf("verify: %v, %d nodes agree", err, len(v.agree))
-	}
+	agree(t, dialAs(t, c, "/hexr/auditor/test", c.Addresses()...))
 }
 
 // TestWatchAndRotateCommands runs the verbs as a script would.
