@@ -1,4 +1,4 @@
-"""All tests share one cluster of three nodes; each has agents of its own."""
+"""All tests of a process share one cluster of three nodes; each has agents of its own."""
 
 from __future__ import annotations
 
