@@ -20,20 +20,27 @@ const (
 	boltMagic    = 0xED0CDAED
 )
 
-// checkBoltMetas refuses a database whose one meta page is damaged: bbolt would go
-// on from the other, as it was one transaction before. A vote could be given twice.
+// checkBolt refuses a database whose pages are damaged, or one meta page: bbolt would
+// go on from the other, as it was one transaction before. A vote could be given twice.
 // No crash leaves such a page: what counts in it is less than a sector.
-func checkBoltMetas(path string) error {
+func checkBolt(path string) error {
 	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	first, err := boltMeta(f, 0)
+	newest, err := boltMeta(f, 0)
 	if info, statErr := f.Stat(); statErr == nil && info.Size() == 0 {
 		return f.Close() // killed before it was made
 	}
+	var second []byte
 	if err == nil {
-		_, err = boltMeta(f, int64(binary.LittleEndian.Uint32(first[boltPageAt:])))
+		second, err = boltMeta(f, int64(binary.LittleEndian.Uint32(newest[boltPageAt:])))
+	}
+	if err == nil {
+		if binary.LittleEndian.Uint64(second[boltTxAt:]) > binary.LittleEndian.Uint64(newest[boltTxAt:]) {
+			newest = second
+		}
+		err = checkBoltPages(f, newest)
 	}
 	if errors.Is(err, io.EOF) {
 		err = fmt.Errorf("%w: %s is cut short", ErrLog, path)

@@ -28,8 +28,9 @@ func whole(file string, do func() error) (err error) {
 
 // walkBolt reads every page of a database that is in use. bbolt's own look at
 // them, when it opens a database to write, ends the process where it finds damage.
-func walkBolt(path string) error {
-	if err := checkBoltMetas(path); err != nil {
+// known tells what may be in it, a bucket or a key of one; nil: anything.
+func walkBolt(path string, known func(bucket string, key []byte) bool) error {
+	if err := checkBolt(path); err != nil {
 		return nilIfMissing(err)
 	}
 	return whole(path, func() (err error) {
@@ -39,16 +40,24 @@ func walkBolt(path string) error {
 		}
 		defer func() { err = errors.Join(err, db.Close()) }()
 		return db.View(func(tx *bbolt.Tx) error {
-			return tx.ForEach(func(_ []byte, b *bbolt.Bucket) error { return walkBucket(path, b) })
+			return tx.ForEach(func(name []byte, b *bbolt.Bucket) error {
+				if known != nil && !known(string(name), nil) {
+					return fmt.Errorf("%w: a bucket of %s is nobody's", ErrLog, path)
+				}
+				return walkBucket(path, b, func(key []byte) bool { return known == nil || known(string(name), key) })
+			})
 		})
 	})
 }
 
-func walkBucket(path string, b *bbolt.Bucket) error {
+func walkBucket(path string, b *bbolt.Bucket, known func(key []byte) bool) error {
 	var last []byte
 	return b.ForEach(func(k, v []byte) error {
 		if last != nil && bytes.Compare(last, k) >= 0 {
 			return fmt.Errorf("%w: %s is out of order", ErrLog, path)
+		}
+		if !known(k) {
+			return fmt.Errorf("%w: a key of %s is nobody's", ErrLog, path)
 		}
 		last = append(last[:0], k...)
 		if len(v) > 0 {

@@ -43,7 +43,7 @@ func isMonotonic(l raft.LogStore) bool {
 
 // openStable opens the store of term and vote.
 func openStable(dir string) (*raftboltdb.BoltStore, error) {
-	s, err := openBolt(filepath.Join(dir, raftDir, "stable.db"))
+	s, err := openBolt(filepath.Join(dir, raftDir, "stable.db"), isStable)
 	if err != nil {
 		return nil, unreadable("open stable store", err)
 	}
@@ -60,7 +60,7 @@ func openLog(dir, want string, log *slog.Logger) (rawLog, string, error) {
 	switch kind {
 	case LogStoreBolt:
 		file := filepath.Join(dir, raftDir, "log.db")
-		s, err := openBolt(file)
+		s, err := openBolt(file, nil)
 		if err != nil {
 			return nil, "", unreadable("open raft log", err)
 		}
@@ -107,7 +107,7 @@ func (w walLog) Close() error {
 }
 
 func openWAL(path string, log *slog.Logger) (l walLog, err error) {
-	if err := walkBolt(filepath.Join(path, "wal-meta.db")); err != nil {
+	if err := walkBolt(filepath.Join(path, "wal-meta.db"), nil); err != nil {
 		return walLog{}, err
 	}
 	meta := &metadb.BoltMetaDB{}
@@ -127,8 +127,8 @@ func openWAL(path string, log *slog.Logger) (l walLog, err error) {
 	return l, err
 }
 
-func openBolt(path string) (*raftboltdb.BoltStore, error) {
-	if err := walkBolt(path); err != nil {
+func openBolt(path string, known func(bucket string, key []byte) bool) (*raftboltdb.BoltStore, error) {
+	if err := walkBolt(path, known); err != nil {
 		return nil, err
 	}
 	if _, err := os.Stat(path); errors.Is(err, os.ErrNotExist) {

@@ -1,9 +1,11 @@
 package node
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 
 	"github.com/hashicorp/raft"
@@ -16,6 +18,18 @@ const sealedStableFormat = 1
 
 // stableKeys are all that raft stores there.
 var stableKeys = [][]byte{[]byte("CurrentTerm"), []byte("LastVoteTerm"), []byte("LastVoteCand")}
+
+// isStable tells what raft-boltdb and raft have in the stable store. A bit that flips in
+// a name would be a vote that is forgotten.
+func isStable(bucket string, key []byte) bool {
+	switch {
+	case key == nil:
+		return bucket == "conf" || bucket == "logs"
+	case bucket == "conf":
+		return slices.ContainsFunc(stableKeys, func(k []byte) bool { return bytes.Equal(k, key) })
+	}
+	return false
+}
 
 // sealedStable seals raft's term and vote: a bit that flips in them is found,
 // and never counts as another vote.
