@@ -39,6 +39,13 @@ func checkBoltPages(f *os.File, meta []byte) error {
 	p := &boltPages{
 		f: f, size: int64(binary.LittleEndian.Uint32(meta[boltPageAt:])), high: binary.LittleEndian.Uint64(meta[boltHighAt:]), seen: map[uint64]bool{},
 	}
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if p.size < boltMetaSize+boltHeader || p.high > uint64(info.Size()/p.size) {
+		return p.damaged(0)
+	}
 	root := binary.LittleEndian.Uint64(meta[boltRootAt:])
 	if err := p.tree(root); err != nil {
 		return err
