@@ -81,7 +81,8 @@ func newByHand(t *testing.T, cas []*dev.CA, svid func(n *handNode)) *byHand {
 	return b
 }
 
-// ports of nodes that are started by hand: tests run at the same time.
+// ports of all nodes: tests run at the same time, and must not get those of nodes that
+// are down.
 var ports = dev.NewPorts()
 
 func freeAddress(t *testing.T) string {

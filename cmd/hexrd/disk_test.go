@@ -41,7 +41,7 @@ func fullDisk(t *testing.T, store string) {
 		}
 		t.Cleanup(func() { _ = unix.Unmount(disks[id], unix.MNT_DETACH) })
 	}
-	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store, Program: binary(t)})
+	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, LogStore: store, Program: binary(t), Ports: ports})
 	if err != nil {
 		logs(t, dir)
 		t.Fatal(err)

@@ -38,7 +38,7 @@ type flooded struct {
 func newFlooded(t testing.TB) *flooded {
 	t.Helper()
 	dir := t.TempDir()
-	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, Program: binary(t)})
+	c, err := dev.Start(t.Context(), dev.Config{Dir: dir, Program: binary(t), Ports: ports})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -300,7 +300,7 @@ func TestCheckpoints(t *testing.T) {
 	c, dir := startCluster(t, "bolt")
 	const op, aud = operator, "/hexr/auditor/ben"
 	other := t.TempDir()
-	foreign, err := dev.Start(t.Context(), dev.Config{Dir: other, Nodes: 1, Program: binary(t)})
+	foreign, err := dev.Start(t.Context(), dev.Config{Dir: other, Nodes: 1, Program: binary(t), Ports: ports})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -70,6 +70,7 @@ func startNodes(t *testing.T, nodes int, store string, nodeArgs ...string) (*dev
 func startWith(t *testing.T, cfg dev.Config) (*dev.Cluster, string) {
 	t.Helper()
 	dir := cfg.Dir
+	cfg.Ports = ports
 	if cfg.Program == "" {
 		cfg.Program = binary(t)
 	}

@@ -34,6 +34,7 @@ type Config struct {
 	LogStore    string        // empty: the node's default
 	NodeArgs    []string      // further flags of every node
 	Program     string        // the hexrd binary; empty: this one
+	Ports       *Ports        // that the nodes get, where several clusters share a process; nil: its own
 	Logger      *slog.Logger  // nil: no log
 	Progress    io.Writer     // a line for each step; nil: none
 }
@@ -109,9 +110,12 @@ func Start(ctx context.Context, cfg Config) (*Cluster, error) {
 }
 
 func open(cfg Config) (*Cluster, error) {
-	c := &Cluster{cfg: cfg, layout: Layout{cfg.Dir}, program: cfg.Program, log: cfg.Logger, ports: NewPorts(), nodes: map[string]*member{}}
+	c := &Cluster{cfg: cfg, layout: Layout{cfg.Dir}, program: cfg.Program, log: cfg.Logger, ports: cfg.Ports, nodes: map[string]*member{}}
 	if c.log == nil {
 		c.log = slog.New(slog.DiscardHandler)
+	}
+	if c.ports == nil {
+		c.ports = NewPorts()
 	}
 	var err error
 	if c.program == "" {
