@@ -47,43 +47,32 @@ func checkBoltPages(f *os.File, meta []byte) error {
 		return p.damaged(0)
 	}
 	root := binary.LittleEndian.Uint64(meta[boltRootAt:])
-	if err := p.tree(root); err != nil {
+	data, err := p.read(root)
+	if err != nil {
 		return err
 	}
-	if binary.LittleEndian.Uint64(meta[boltTxAt:]) > boltMade {
-		return p.filled(root)
-	}
-	return nil
-}
-
-// filled refuses a root without anything in it.
-func (p *boltPages) filled(root uint64) error {
-	header := make([]byte, boltHeader)
-	if _, err := p.f.ReadAt(header, int64(root)*p.size); err != nil {
-		return err
-	}
-	if binary.LittleEndian.Uint16(header[10:]) == 0 {
+	if boltCount(data) == 0 && binary.LittleEndian.Uint64(meta[boltTxAt:]) > boltMade {
 		return p.damaged(root)
 	}
-	return nil
+	return p.tree(root, data)
 }
 
 func (p *boltPages) damaged(page uint64) error {
 	return fmt.Errorf("%w: page %d of %s is damaged", ErrLog, page, p.f.Name())
 }
 
-// tree walks a page and all that it refers to.
-func (p *boltPages) tree(page uint64) error {
-	data, err := p.read(page)
-	if err != nil {
-		return err
-	}
+// tree walks all that a page refers to.
+func (p *boltPages) tree(page uint64, data []byte) error {
 	children, ok := boltChildren(data)
 	if !ok {
 		return p.damaged(page)
 	}
 	for _, child := range children {
-		if err := p.tree(child); err != nil {
+		data, err := p.read(child)
+		if err != nil {
+			return err
+		}
+		if err := p.tree(child, data); err != nil {
 			return err
 		}
 	}
@@ -92,15 +81,15 @@ func (p *boltPages) tree(page uint64) error {
 
 // read returns a page with what follows it, once.
 func (p *boltPages) read(page uint64) ([]byte, error) {
-	header := make([]byte, boltHeader)
 	if page >= p.high || page < 2 {
 		return nil, p.damaged(page)
 	}
-	if _, err := p.f.ReadAt(header, int64(page)*p.size); err != nil {
+	data, at := make([]byte, p.size), int64(page)*p.size
+	if _, err := p.f.ReadAt(data, at); err != nil {
 		return nil, err
 	}
-	more := uint64(binary.LittleEndian.Uint32(header[12:]))
-	if binary.LittleEndian.Uint64(header) != page || page+more >= p.high {
+	more := uint64(binary.LittleEndian.Uint32(data[12:]))
+	if binary.LittleEndian.Uint64(data) != page || page+more >= p.high {
 		return nil, p.damaged(page)
 	}
 	for n := page; n <= page+more; n++ {
@@ -109,14 +98,20 @@ func (p *boltPages) read(page uint64) ([]byte, error) {
 		}
 		p.seen[n] = true
 	}
-	data := make([]byte, (int64(more)+1)*p.size)
-	_, err := p.f.ReadAt(data, int64(page)*p.size)
+	if more == 0 {
+		return data, nil
+	}
+	data = append(data, make([]byte, int64(more)*p.size)...)
+	_, err := p.f.ReadAt(data[p.size:], at+p.size)
 	return data, err
 }
 
+// boltCount is how many elements a page holds.
+func boltCount(page []byte) int { return int(binary.LittleEndian.Uint16(page[10:])) }
+
 // boltChildren are the pages that a page refers to; not ok: it holds what no page holds.
 func boltChildren(data []byte) (children []uint64, ok bool) {
-	flags, count := binary.LittleEndian.Uint16(data[8:]), int(binary.LittleEndian.Uint16(data[10:]))
+	flags, count := binary.LittleEndian.Uint16(data[8:]), boltCount(data)
 	if flags != boltBranch && flags != boltLeaf || boltHeader+boltElement*count > len(data) {
 		return nil, false
 	}

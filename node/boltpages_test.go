@@ -1,32 +1,13 @@
 package node
 
 import (
-	"errors"
 	"os"
-	"path/filepath"
 	"testing"
 )
 
 // FuzzBoltPages: whatever pages lie in a file, they are walked to an end.
 func FuzzBoltPages(f *testing.F) {
-	dir := f.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, raftDir), 0o700); err != nil {
-		f.Fatal(err)
-	}
-	s, err := openStable(dir)
-	if err != nil {
-		f.Fatal(err)
-	}
-	for _, key := range stableKeys {
-		err = errors.Join(err, s.Set(key, make([]byte, 60)))
-	}
-	if err := errors.Join(err, s.Close()); err != nil {
-		f.Fatal(err)
-	}
-	good, err := os.ReadFile(filepath.Join(dir, raftDir, "stable.db"))
-	if err != nil {
-		f.Fatal(err)
-	}
+	_, _, good := storedStable(f)
 	size := os.Getpagesize()
 	f.Add(good, good[boltHeader:boltHeader+boltMetaSize])
 	f.Add(good, good[size+boltHeader:size+boltHeader+boltMetaSize])

@@ -11,7 +11,7 @@ import (
 // TestLateAnswers: a get that was granted before its caller was blocked, and whose
 // answer comes long after, is decided anew. A change keeps its answer.
 func TestLateAnswers(t *testing.T) {
-	const late = 200 * time.Millisecond
+	const late = 600 * time.Millisecond // more than a busy machine takes
 	g := newGroup(t, LogStoreBolt)
 	g.late = late
 	g.voters()
@@ -57,7 +57,7 @@ func TestLateAnswers(t *testing.T) {
 	if o, err := do(n, agentID, get); err != nil || o != fsmpb.Outcome_OUTCOME_BLOCKED {
 		t.Errorf("the late answer of a blocked caller: %s, %v", o, err)
 	}
-	if rows := leader.Store().AuditSize() - size; rows < 3 || rows > 2+lateTries { // that one may be late too
+	if rows := leader.Store().AuditSize() - size; rows != 3 {
 		t.Errorf("%d rows of a granted get, a block, and the get that was decided anew", rows)
 	}
 

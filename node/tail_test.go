@@ -161,41 +161,10 @@ func TestDamagedMarkIsFound(t *testing.T) {
 	}
 }
 
-// Where bbolt would go on from the other meta page, a vote would be forgotten.
-func TestDamagedMetaPageIsFound(t *testing.T) {
-	dir := t.TempDir()
-	if err := os.MkdirAll(filepath.Join(dir, raftDir), 0o700); err != nil {
-		t.Fatal(err)
-	}
-	s, err := openStable(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for range 2 {
-		err = errors.Join(err, s.Set(stableKeys[0], []byte("v")))
-	}
-	if err := errors.Join(err, s.Close()); err != nil {
-		t.Fatal(err)
-	}
-	file := filepath.Join(dir, raftDir, "stable.db")
-	good := readFile(t, file)
-	for _, at := range []int{boltHeader + 16, os.Getpagesize() + boltHeader + boltSumAt} {
-		bad := bytes.Clone(good)
-		bad[at] ^= 1
-		if err := os.WriteFile(file, bad, 0o600); err != nil {
-			t.Fatal(err)
-		}
-		if _, err := openStable(dir); !errors.Is(err, ErrLog) {
-			t.Errorf("a bit at %d: %v, not ErrLog", at, err)
-		}
-	}
-}
-
-// Whatever bit flips in what a database holds: it opens with all that was stored, or
-// says that it is damaged.
-// bbolt alone panics in a goroutine of its own, or never returns.
-func TestFlippedBitsOfTheStableStore(t *testing.T) {
-	dir := t.TempDir()
+// storedStable makes a stable store that holds all that raft stores there.
+func storedStable(t testing.TB) (dir, file string, data []byte) {
+	t.Helper()
+	dir = t.TempDir()
 	if err := os.MkdirAll(filepath.Join(dir, raftDir), 0o700); err != nil {
 		t.Fatal(err)
 	}
@@ -209,8 +178,29 @@ func TestFlippedBitsOfTheStableStore(t *testing.T) {
 	if err := errors.Join(err, s.Close()); err != nil {
 		t.Fatal(err)
 	}
-	file := filepath.Join(dir, raftDir, "stable.db")
-	good := readFile(t, file)
+	file = filepath.Join(dir, raftDir, "stable.db")
+	return dir, file, readFile(t, file)
+}
+
+// Where bbolt would go on from the other meta page, a vote would be forgotten.
+func TestDamagedMetaPageIsFound(t *testing.T) {
+	dir, file, good := storedStable(t)
+	for _, at := range []int{boltHeader + 16, os.Getpagesize() + boltHeader + boltSumAt} {
+		bad := bytes.Clone(good)
+		bad[at] ^= 1
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := openStable(dir); !errors.Is(err, ErrLog) {
+			t.Errorf("a bit at %d: %v, not ErrLog", at, err)
+		}
+	}
+}
+
+// Whatever bit flips in what a database holds: it opens with all that was stored, or
+// says that it is damaged. bbolt alone panics in a goroutine of its own, or never returns.
+func TestFlippedBitsOfTheStableStore(t *testing.T) {
+	dir, file, good := storedStable(t)
 	found := 0
 	for at := range good {
 		if good[at] == 0 {
@@ -243,7 +233,7 @@ func TestFlippedBitsOfTheStableStore(t *testing.T) {
 	}
 }
 
-func readFile(t *testing.T, name string) []byte {
+func readFile(t testing.TB, name string) []byte {
 	t.Helper()
 	data, err := os.ReadFile(name)
 	if err != nil {
