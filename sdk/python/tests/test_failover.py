@@ -7,6 +7,7 @@ import gc
 import socket
 import struct
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,7 @@ import pytest
 
 from hexr import AsyncVaultClient, HexrError, UnavailableError, VaultClient
 from hexr._retry import Budget, Nodes, Tries
+from hexr._wire import ends
 from hexr.testing import DevCluster
 
 ROUNDS = 3
@@ -163,10 +165,20 @@ def test_a_retried_put_is_applied_once(cluster: DevCluster, become: Callable[...
         assert [v.version for v in vault.versions("K")] == [1]
 
 
+@contextmanager
+def nothing_left_open() -> Iterator[None]:
+    """No descriptor is left to the garbage collector, which warns of each."""
+    with warnings.catch_warnings(record=True) as warned:
+        warnings.simplefilter("always")
+        yield
+        gc.collect()
+    assert [str(one.message) for one in warned] == []
+
+
 def test_a_node_that_resets_before_the_handshake(
     become: Callable[..., str], agent: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As one that dies just then: no descriptor is left to the garbage collector."""
+    """As one that dies just then."""
     become(agent)
     connect_tcp = httpcore.SyncBackend.connect_tcp
     with socket.create_server(("127.0.0.1", 0)) as listener:
@@ -179,13 +191,47 @@ def test_a_node_that_resets_before_the_handshake(
             return stream
 
         monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
-        with warnings.catch_warnings(record=True) as warned:
-            warnings.simplefilter("always")
+        with nothing_left_open():
             url = f"https://127.0.0.1:{listener.getsockname()[1]}"
             with VaultClient(url, timeout=0.2) as vault, pytest.raises(UnavailableError):
                 vault.health()
-            gc.collect()
-    assert [str(one.message) for one in warned] == []
+
+
+@pytest.mark.parametrize("late", [False, True], ids=["in the handshake", "before it"])
+def test_a_try_that_ends_without_a_handshake(
+    become: Callable[..., str], agent: str, monkeypatch: pytest.MonkeyPatch, late: bool
+) -> None:
+    """A node that says nothing, or a client that comes to it too late."""
+    become(agent)
+    connect_tcp, connect_tcp_async = httpcore.SyncBackend.connect_tcp, httpcore.AnyIOBackend.connect_tcp
+
+    def connect(*args: Any, **kwargs: Any) -> httpcore.NetworkStream:
+        stream = connect_tcp(*args, **kwargs)
+        while late and time.monotonic() < ends.get():
+            time.sleep(0.01)
+        return stream
+
+    async def connect_async(*args: Any, **kwargs: Any) -> httpcore.AsyncNetworkStream:
+        stream = await connect_tcp_async(*args, **kwargs)
+        while late and time.monotonic() < ends.get():
+            await asyncio.sleep(0.01)
+        return stream
+
+    monkeypatch.setattr(httpcore.SyncBackend, "connect_tcp", connect)
+    monkeypatch.setattr(httpcore.AnyIOBackend, "connect_tcp", connect_async)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"https://127.0.0.1:{listener.getsockname()[1]}"
+
+        async def main() -> None:
+            async with AsyncVaultClient(url, timeout=0.2) as vault:
+                with pytest.raises(UnavailableError):
+                    await vault.health()
+                gc.collect()  # while there is a loop, whose end would close them
+
+        with nothing_left_open():
+            with VaultClient(url, timeout=0.2) as vault, pytest.raises(UnavailableError):
+                vault.health()
+            asyncio.run(main())
 
 
 def test_the_budget_makes_retries_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import multiprocessing
 import os
+import select
+import signal
 import socket
 import threading
 from collections.abc import Callable
@@ -19,7 +21,7 @@ from hexr._transport import Transport
 
 
 def in_child(what: Callable[[], object]) -> str:
-    """What it returns in a forked child, or its error."""
+    """What it returns in a forked child, or its error. A child that hangs shows where, and fails the test."""
     reader, writer = os.pipe()
     child = os.fork()
     if child == 0:
@@ -31,8 +33,12 @@ def in_child(what: Callable[[], object]) -> str:
         os._exit(0)
     os.close(writer)
     with os.fdopen(reader) as pipe:
+        hangs = not select.select([pipe], [], [], 60)[0]
+        if hangs:
+            os.kill(child, signal.SIGABRT)  # pytest's faulthandler writes down its threads
         told = pipe.read()
     os.waitpid(child, 0)
+    assert not hangs, "a forked child hangs"
     return told
 
 

@@ -176,7 +176,8 @@ class _Stream(httpcore.AsyncNetworkStream):
     ) -> httpcore.AsyncNetworkStream:
         try:
             stream = await self._inner.start_tls(self._svid.tls, server_hostname, remaining(timeout))
-        except httpcore.ConnectError as err:
+        except BaseException as err:
+            await self.aclose()  # by itself it does where it has begun; the try may be over
             if untrusted(err):
                 raise NotANode from None
             raise

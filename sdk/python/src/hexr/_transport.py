@@ -145,7 +145,8 @@ class _Stream(httpcore.NetworkStream):
     ) -> httpcore.NetworkStream:
         try:
             stream = self._inner.start_tls(self._svid.tls, server_hostname, remaining(timeout))
-        except httpcore.ConnectError as err:
+        except BaseException as err:
+            self.close()  # by itself it does where it has begun; the try may be over
             if untrusted(err):
                 raise NotANode from None
             raise

@@ -55,7 +55,7 @@ def check_node(tls: Any, svid: Svid) -> None:
         raise NotANode
 
 
-def untrusted(err: httpcore.ConnectError) -> bool:
+def untrusted(err: BaseException) -> bool:
     return isinstance(err.__cause__, ssl.SSLCertVerificationError)
 
 
