@@ -8,14 +8,16 @@ import os
 import select
 import signal
 import socket
+import ssl
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from hexr import AsyncVaultClient, VaultClient, _context, _identity, hexr_agent
+from hexr import AsyncVaultClient, VaultClient, _context, _fork, _identity, hexr_agent
 from hexr import vault as functions
 from hexr._transport import Transport
 
@@ -79,30 +81,93 @@ def test_a_child_forgets_the_cache(become: Callable[..., str], agent: str) -> No
             pass
 
 
-def test_forks_among_threads(vault: VaultClient) -> None:
-    """Children of a process whose other threads are in the middle of calls."""
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_forks_among_threads(vault: VaultClient, kind: str) -> None:
+    """Children of a process whose other threads are in the middle of calls and of handshakes,
+    with locks of OpenSSL in their hands."""
     vault.put("K", "v")
     stop = threading.Event()
     errors: list[BaseException] = []
 
+    async def read_async() -> None:
+        async with AsyncVaultClient() as own:
+            assert await own.get("K") == await own.get("K") == "v"
+
     def read() -> None:
-        while not stop.is_set():
-            try:
-                vault.get("K")
-            except BaseException as err:
-                errors.append(err)
-                return
+        try:
+            while not stop.is_set():
+                if kind == "async":
+                    asyncio.run(read_async())
+                    continue
+                with VaultClient() as own:
+                    assert own.get("K") == vault.get("K") == "v"
+        except BaseException as err:
+            errors.append(err)
 
     threads = [threading.Thread(target=read) for _ in range(4)]
     for thread in threads:
         thread.start()
     try:
-        assert [in_child(lambda: vault.get("K")) for _ in range(10)] == [repr("v")] * 10
+        assert [in_child(lambda: vault.get("K")) for _ in range(20)] == [repr("v")] * 20
     finally:
         stop.set()
         for thread in threads:
             thread.join()
     assert errors == []
+
+
+def test_a_fork_waits_for_openssl() -> None:
+    held, entered = [False], threading.Event()
+
+    def hold() -> None:
+        with _fork.whole():
+            held[0] = True
+            entered.set()
+            time.sleep(0.2)
+            held[0] = False
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert entered.wait(30)
+    assert in_child(lambda: (held[0], _fork.whole().acquire(timeout=1))) == "(False, True)"
+    assert _fork.whole().acquire(timeout=1)
+    _fork.whole().release()
+    thread.join()
+
+
+@pytest.mark.parametrize("kind", ["sync", "async"])
+def test_openssl_is_entered_where_no_fork_falls(
+    become: Callable[..., str], agent: str, monkeypatch: pytest.MonkeyPatch, kind: str
+) -> None:
+    seen: list[str] = []
+
+    def watched(of: type, name: str) -> None:
+        original = getattr(of, name)
+
+        def call(self: Any, *args: Any, **kwargs: Any) -> Any:
+            assert _fork.whole()._is_owned(), name  # type: ignore[attr-defined]
+            seen.append(name)
+            return original(self, *args, **kwargs)
+
+        monkeypatch.setattr(of, name, call)
+
+    for name in ("do_handshake", "read", "write"):
+        watched(ssl.SSLObject, name)
+    for name in ("load_cert_chain", "load_verify_locations"):
+        watched(ssl.SSLContext, name)
+    monkeypatch.setattr(ssl.SSLContext, "wrap_socket", None)  # it waits inside
+    become(agent)
+
+    async def main() -> None:
+        async with AsyncVaultClient() as client:
+            assert await client.list() == []
+
+    if kind == "async":
+        asyncio.run(main())
+    else:
+        with VaultClient() as client:
+            assert client.list() == []
+    assert set(seen) == {"load_verify_locations", "load_cert_chain", "do_handshake", "write", "read"}
 
 
 def test_a_child_of_a_coroutine(become: Callable[..., str], agent: str) -> None:
@@ -132,14 +197,14 @@ def test_spawned_workers(become: Callable[..., str], agent: str) -> None:
     become(agent)
     functions.put("K", "v")
     with multiprocessing.get_context("spawn").Pool(2) as pool:
-        assert pool.map(_read, ["K"] * 4) == ["v"] * 4
+        assert pool.map_async(_read, ["K"] * 4).get(60) == ["v"] * 4
 
 
 def test_forked_workers(become: Callable[..., str], agent: str) -> None:
     become(agent)
     functions.put("K", "v")
     with multiprocessing.get_context("fork").Pool(2) as pool:
-        assert pool.map(_read, ["K"] * 4) == ["v"] * 4
+        assert pool.map_async(_read, ["K"] * 4).get(60) == ["v"] * 4
 
 
 def test_many_threads_share_a_client(vault: VaultClient) -> None:

@@ -77,7 +77,7 @@ def test_another_thread_ends_it(vault: VaultClient) -> None:
     thread = threading.Thread(target=lambda: seen.extend(watch))
     thread.start()
     vault.put("K", "v")
-    while not seen:
+    while not seen and thread.is_alive():
         thread.join(0.01)
     watch.close()
     thread.join(5)  # less than the silence after which it would look by itself

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import weakref
 from typing import Protocol
 
@@ -22,9 +23,21 @@ def register(obj: Forkable) -> None:
     _objects.add(obj)
 
 
+_whole = threading.RLock()
+
+
+def whole() -> threading.RLock:
+    """A context that no fork falls into. What OpenSSL does belongs there: its locks are copied
+    as they are, and a child would wait for ever for one that another thread held just then.
+    Nothing in there may wait for anything."""
+    return _whole
+
+
 def _in_child() -> None:
+    global _whole
+    _whole = threading.RLock()
     for obj in list(_objects):
         obj.forked()
 
 
-os.register_at_fork(after_in_child=_in_child)
+os.register_at_fork(before=lambda: whole().acquire(), after_in_parent=lambda: whole().release(), after_in_child=_in_child)

@@ -8,33 +8,44 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from . import _fork
+
 
 def client_context(chain: bytes, key: bytes, authorities: bytes) -> ssl.SSLContext:
     """A TLS 1.3 context that shows the chain and trusts the authorities alone; chain and
     key are PEM, authorities DER one behind the other. Names are not checked: the caller
     checks the server's SPIFFE ID."""
+    with _fork.whole():
+        return _client_context(chain, key, authorities)
+
+
+def _client_context(chain: bytes, key: bytes, authorities: bytes) -> ssl.SSLContext:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.check_hostname = False
     context.verify_flags |= ssl.VerifyFlags.VERIFY_X509_PARTIAL_CHAIN
     context.load_verify_locations(cadata=authorities)
     context.set_alpn_protocols(["http/1.1"])
-    context.sslsocket_class = _Socket
+    context.sslobject_class = _Object
     with _in_memory(chain) as chain_name, _in_memory(key) as key_name:
         context.load_cert_chain(chain_name, key_name)
     return context
 
 
-class _Socket(ssl.SSLSocket):
-    """Closed where the peer resets it before its handshake: wrap_socket finds that by a recv,
-    raises, and would leave the descriptor to the garbage collector (CPython 3.11 to 3.14)."""
+class _Object(ssl.SSLObject):
+    """TLS over bytes in memory: it never waits, so a fork can wait for it."""
 
-    def recv(self, buflen: int = 1024, flags: int = 0) -> bytes:
-        try:
-            return super().recv(buflen, flags)
-        except ConnectionError:
-            self.close()
-            raise
+    def do_handshake(self) -> None:
+        with _fork.whole():
+            super().do_handshake()
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        with _fork.whole():
+            return super().read(len, buffer)
+
+    def write(self, data: Any) -> int:
+        with _fork.whole():
+            return super().write(data)
 
 
 @contextmanager

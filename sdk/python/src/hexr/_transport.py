@@ -13,6 +13,7 @@ from ._api import Request
 from ._config import Address
 from ._identity import Svid
 from ._spiffe import Declared
+from ._tlsstream import TlsStream
 from ._wire import MAX_ANSWER, NO_CONTEXT, NotANode, Shared, check_node, ends, failure, limits, remaining, untrusted
 from .errors import HexrError
 
@@ -144,18 +145,14 @@ class _Stream(httpcore.NetworkStream):
         self, ssl_context: Any, server_hostname: str | None = None, timeout: float | None = None
     ) -> httpcore.NetworkStream:
         try:
-            stream = self._inner.start_tls(self._svid.tls, server_hostname, remaining(timeout))
+            stream = TlsStream(self, self._svid.tls, timeout)
+            check_node(stream.get_extra_info("ssl_object"), self._svid)
         except BaseException as err:
-            self.close()  # by itself it does where it has begun; the try may be over
+            self.close()
             if untrusted(err):
                 raise NotANode from None
             raise
-        try:
-            check_node(stream.get_extra_info("ssl_object"), self._svid)
-        except NotANode:
-            stream.close()
-            raise
-        return _Stream(stream, self._shared, self._svid)
+        return stream
 
     def get_extra_info(self, info: str) -> Any:
         if info == "is_readable" and self._svid is not self._shared.svid:

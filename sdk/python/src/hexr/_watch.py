@@ -147,4 +147,4 @@ class Watch:
         sock = self._socket
         if sock is not None:
             with contextlib.suppress(OSError):
-                socket.socket.shutdown(sock, socket.SHUT_RDWR)  # not SSLSocket's, which takes TLS off
+                sock.shutdown(socket.SHUT_RDWR)

@@ -48,7 +48,7 @@ class DevCluster:
             )
         try:
             self.nodes()
-        except RuntimeError:
+        except BaseException:
             self.stop()
             raise
         return self
