@@ -43,10 +43,11 @@ type group struct {
 	log    *record
 
 	mu       sync.Mutex
-	off      map[string]time.Duration             // by which a node's clock is wrong
-	hold     func(from string, p *fsmpb.Proposal) // nil: proposals go through at once
-	asked    func(from string) error              // what is wrong with who asks; nil: nothing
-	answered func(from string, reply []byte)      // nil: answers come at once
+	off      map[string]time.Duration                          // by which a node's clock is wrong
+	hold     func(from string, p *fsmpb.Proposal)              // nil: proposals go through at once
+	disk     func(id string, logs raft.LogStore) raft.LogStore // what a node's log is written to; nil: as it is
+	asked    func(from string) error                           // what is wrong with who asks; nil: nothing
+	answered func(from string, reply []byte)                   // nil: answers come at once
 	nodes    map[string]*Node
 	addrs    map[string]string
 	lis      map[string]net.Listener
@@ -167,6 +168,9 @@ func (g *group) start(id string, bootstrap, joining bool) *Node {
 	n, err := Open(g.t.Context(), g.config(id, bootstrap, joining))
 	if err != nil {
 		g.t.Fatal(err)
+	}
+	if g.disk != nil {
+		n.logs = g.disk(id, n.logs)
 	}
 	g.mu.Lock()
 	g.nodes[id] = n
@@ -305,6 +309,21 @@ func (g *group) must(err error) {
 	g.t.Helper()
 	if err != nil {
 		g.t.Fatal(err)
+	}
+}
+
+// agree says that all nodes come to hold the same rows.
+func (g *group) agree() {
+	g.t.Helper()
+	size := g.leader().Store().AuditSize()
+	want, err := g.leader().Store().Root(size)
+	g.must(err)
+	for id := range g.addrs {
+		n := g.node(id)
+		g.until(id+" to have the rows", func() bool { return n.Store().AuditSize() >= size })
+		if got, err := n.Store().Root(size); err != nil || got != want {
+			g.t.Errorf("%s holds another root: %v", id, err)
+		}
 	}
 }
 

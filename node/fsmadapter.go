@@ -25,8 +25,9 @@ type machine struct {
 	log       *slog.Logger
 	store     *fsm.Store
 	snapshots *snapshots
-	restoring string       // directory on the store's file system to unpack in
-	inFlight  atomic.Int64 // proposals of this node as leader: someone waits for values
+	disk      atomic.Pointer[parallelLog] // of the raft instance of the moment
+	restoring string                      // directory on the store's file system to unpack in
+	inFlight  atomic.Int64                // proposals of this node as leader: someone waits for values
 	fail      func(error)
 	// configured hears of every committed configuration.
 	configured func(raft.Configuration)
@@ -45,6 +46,9 @@ type applied struct {
 func (m *machine) Apply(l *raft.Log) any {
 	var results []*fsmpb.Result
 	err := guarded(m.log, func() (err error) {
+		if err := m.disk.Load().wait(l.Index); err != nil {
+			return err
+		}
 		results, err = m.store.Apply(l.Index, l.Term, l.Data, m.inFlight.Load() > 0)
 		return err
 	})

@@ -12,6 +12,7 @@ import (
 type instance struct {
 	*raft.Raft
 	trans raft.Transport
+	log   *parallelLog
 	once  sync.Once
 	ended raft.Future
 }

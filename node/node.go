@@ -226,6 +226,15 @@ func (n *Node) own(run func(context.Context)) {
 	}()
 }
 
+// spawn runs what ends by itself, and what a disk that hangs may keep: Close does not wait for it.
+func (n *Node) spawn(run func()) {
+	go func() {
+		if err := guarded(n.log, func() error { run(); return nil }); err != nil {
+			n.fail(err)
+		}
+	}()
+}
+
 // fail ends the node: it stops answering raft at once, and Done is closed.
 func (n *Node) fail(err error) {
 	n.failOnce.Do(func() {
@@ -299,7 +308,11 @@ func (n *Node) shutdown(ctx context.Context, r *instance) error {
 	defer cancel()
 	ended := make(chan error, 1)
 	f := r.Shutdown()
-	go func() { ended <- f.Error() }()
+	go func() {
+		err := f.Error()
+		r.log.end()
+		ended <- err
+	}()
 	select {
 	case err := <-ended:
 		return err

@@ -38,16 +38,7 @@ func TestThreeNodesAgree(t *testing.T) {
 		g.must(g.put(g.leader(), "after"))
 		g.start(old, false, false)
 		g.must(g.get(g.node(old), "after"))
-		size := g.leader().Store().AuditSize()
-		want, err := g.leader().Store().Root(size)
-		g.must(err)
-		for id := range g.addrs {
-			n := g.node(id)
-			g.until(id+" to have the rows", func() bool { return n.Store().AuditSize() >= size })
-			if got, err := n.Store().Root(size); err != nil || got != want {
-				t.Errorf("%s holds another root: %v", id, err)
-			}
-		}
+		g.agree()
 	})
 }
 
@@ -148,7 +139,7 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 	l := tcp{g.lis["n1"]}
 	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: newStreams(l, "127.0.0.1:1").session(), MaxPool: 1, Timeout: time.Second, Logger: raftLog(silent).HCLog()})
 	defer func() { _ = inner.Close() }()
-	var trans raft.Transport = transport{inner}
+	var trans raft.Transport = transport{inner, nil}
 	if _, ok := trans.(raft.WithPreVote); !ok {
 		t.Error("pre-vote is lost")
 	}
@@ -168,7 +159,7 @@ func heartbeat(t *testing.T, trans *raft.NetworkTransport) {
 	}
 	server := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: l, MaxPool: 1, Timeout: 5 * time.Second, Logger: raftLog(silent).HCLog()})
 	defer func() { _ = server.Close() }()
-	wrapped := transport{server}
+	wrapped := transport{server, nil}
 	wrapped.SetHeartbeatHandler(func(raft.RPC) { t.Error("a heartbeat took the fast path") })
 	sent := make(chan error, 1)
 	go func() {

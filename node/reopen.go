@@ -17,13 +17,16 @@ import (
 // (hashicorp/raft#697). So raft is ended here, before it goes on, and opened
 // again over a log that fits.
 func (n *Node) restored(meta *raft.SnapshotMeta) {
-	last, err := n.logs.LastIndex()
+	r := n.raft.Load()
+	if r == nil {
+		return
+	}
+	last, err := r.log.LastIndex()
 	if err != nil {
 		n.fail(fmt.Errorf("look at raft log: %w", err))
 		return
 	}
-	r := n.raft.Load()
-	if last < meta.Index || r == nil {
+	if last < meta.Index {
 		return
 	}
 	r.Shutdown()

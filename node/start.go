@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 
@@ -123,8 +124,15 @@ func (n *Node) startRaft() error {
 		Logger: raftLog(n.log).HCLog(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
 		MsgpackUseNewTimeFormat: true,
 	})
+	var self atomic.Pointer[raft.Raft]
+	log := newParallelLog(cache, func() bool {
+		r := self.Load()
+		return r != nil && r.State() == raft.Leader
+	}, n.spawn)
+	n.machine.disk.Store(log)
 	fault.Point("start.checked")
-	r, err := raft.NewRaft(n.raftConfig(), n.machine, cache, n.votes, n.snapshots, transport{trans})
+	r, err := raft.NewRaft(n.raftConfig(), n.machine, log, n.votes, n.snapshots, transport{trans, log})
+	self.Store(r)
 	if err != nil {
 		return errors.Join(fmt.Errorf("open raft: %w", err), trans.Close())
 	}
@@ -135,7 +143,7 @@ func (n *Node) startRaft() error {
 		return ok
 	})
 	r.RegisterObserver(observer)
-	i := &instance{Raft: r, trans: trans}
+	i := &instance{Raft: r, trans: trans, log: log}
 	n.raft.Store(i)
 	n.own(func(ctx context.Context) { n.observe(ctx, i, observations) })
 	if n.closing.Load() || n.Err() != nil { // Close or fail may not have seen it
