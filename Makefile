@@ -9,6 +9,8 @@ VENV := $(TOOLS)/venv
 EXTRAS := openai,anthropic,otel,settings,pytest
 TIME ?= 30m
 SEED ?= $(shell date +%s)
+# For what takes minutes: a hang shows where it is.
+BOUND := timeout --foreground --signal=QUIT --kill-after=30 20m
 JEPSEN = $(GO) run ./jepsen -seed $(SEED) -python $(VENV)/bin/python
 
 # Versions of the tools that the checks run; they are no dependencies of the module.
@@ -33,8 +35,8 @@ test: ## Run everything that CI runs
 	$(MAKE) -j3 build $(SCHEMATHESIS) $(VENV)/installed
 	$(MAKE) vet
 	$(GO) build -race ./...
-	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 2 -parallel 6 -timeout 40m ./... # clusters wait more than they compute
-	$(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
+	HEXRD_SCHEMATHESIS=$(SCHEMATHESIS) $(GO) test -race -short -p 2 -parallel 6 -timeout 20m ./... # clusters wait more than they compute
+	$(BOUND) $(TOOLS)/hexrd dev tour > $(TOOLS)/tour.log || { cat $(TOOLS)/tour.log; exit 1; }
 	$(MAKE) test-python
 	$(MAKE) -j2 fuzz-short jepsen-short SEED=11
 
@@ -44,7 +46,7 @@ test-long: $(SCHEMATHESIS) ## Run the Go tests at full length: both log stores, 
 
 .PHONY: test-python
 test-python: build $(VENV)/installed ## Build the Python SDK's wheel, and test it from a clean virtual environment
-	cd sdk/python && $(VENV)/bin/mypy && HEXRD_BIN=$(TOOLS)/hexrd $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
+	cd sdk/python && $(VENV)/bin/mypy && HEXRD_BIN=$(TOOLS)/hexrd $(BOUND) $(VENV)/bin/python -m pytest -q -n 3 --dist worksteal
 
 $(VENV)/installed: sdk/python/pyproject.toml $(shell find sdk/python/src -type f -not -name '*.pyc')
 	rm -rf $(VENV) $(TOOLS)/wheel
@@ -86,7 +88,7 @@ fuzz-http: $(SCHEMATHESIS) ## Fuzz three nodes with schemathesis, for some minut
 
 .PHONY: fuzz-short
 fuzz-short: ## Fuzz every decoder, and a node, for two seconds each
-	FUZZBUILD=plain FUZZTIME=2s nice ./fuzz.sh
+	FUZZBUILD=plain FUZZTIME=2s $(BOUND) nice ./fuzz.sh
 
 # From PyPI, in an environment of its own.
 $(SCHEMATHESIS): cmd/hexrd/testdata/schemathesis.txt
@@ -100,7 +102,7 @@ jepsen: ## Run real nodes under faults, for TIME (30m), from SEED; FLAGS say mor
 
 .PHONY: jepsen-short
 jepsen-short: ## Do the same for two or three minutes
-	$(JEPSEN) -out jepsen-out/short -runs 3 -run 20s $(FLAGS)
+	$(BOUND) $(JEPSEN) -out jepsen-out/short -runs 3 -run 20s $(FLAGS)
 
 COMMIT = $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- '*.go' go.mod || echo +)
 OUT ?= $(TOOLS)/bench.json
