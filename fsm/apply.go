@@ -41,7 +41,7 @@ func (s *Store) Apply(index, term uint64, data []byte, capture bool) ([]*fsmpb.R
 }
 
 func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fsmpb.Result, error) {
-	e, err := decodeEntry(data, s.st.clusterID)
+	e, err := s.entry(data)
 	if err != nil {
 		return nil, err
 	}

@@ -103,6 +103,9 @@ func TestReplay(t *testing.T) {
 					*other.cache.records.briefs = *newBriefs()
 				}
 			}
+			if rapid.Bool().Draw(rt, "expected") {
+				other.Expect(data)
+			}
 			second, err := other.Apply(index, 1, data, capture)
 			if err != nil {
 				rt.Fatal(err)

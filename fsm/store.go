@@ -50,6 +50,7 @@ type Store struct {
 	name  string       // directory of db within cfg.Dir
 	chain *chain
 
+	expected               expected
 	destroyed              atomic.Bool // since the last Erase
 	view                   atomic.Pointer[view]
 	applied, rows, changed broadcast

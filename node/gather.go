@@ -68,14 +68,17 @@ func (g *gather) apply(batch []*item) {
 	g.turns.begin(size)
 	g.n.machine.inFlight.Add(1)
 	sent := time.Now()
-	f := g.n.raft.Load().Apply(data, enqueueTimeout)
-	g.n.own(func(context.Context) {
+	applied := make(chan raft.ApplyFuture, 1)
+	g.n.own(func(context.Context) { // begun before raft has the entry, which it is to go on with first
 		defer g.n.machine.inFlight.Add(-1)
+		f := <-applied
+		g.n.store.Expect(data)
 		d := g.outcome(f, len(entry.GetAccesses()))
 		g.turns.end(size)
 		d.sent, d.time = sent, entry.GetTime()
 		g.answer(batch, refused, d.results, d)
 	})
+	applied <- g.n.raft.Load().Apply(data, enqueueTimeout)
 }
 
 // catchUp waits, once in each term, until this node's store holds everything
