@@ -73,7 +73,7 @@ type Config struct {
 }
 
 // Timers of raft. Zero fields mean the defaults. Heartbeats wait behind a
-// follower's log sync (see heartbeat.go): the election timeout must exceed the
+// follower's log sync (see transport.go): the election timeout must exceed the
 // slowest usual sync, or a busy disk costs elections.
 type Timers struct {
 	Heartbeat time.Duration // 1 s
