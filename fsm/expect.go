@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
@@ -33,7 +34,7 @@ func (s *Store) Expect(data []byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	if len(x.entries) == mostExpected {
-		x.entries = append(x.entries[:0], x.entries[1:]...)
+		x.entries = slices.Delete(x.entries, 0, 1)
 	}
 	x.entries = append(x.entries, expectedEntry{&data[0], len(data), e})
 }
@@ -50,11 +51,11 @@ func (s *Store) entry(data []byte) (*fsmpb.Entry, error) {
 func (x *expected) take(data []byte) *fsmpb.Entry {
 	x.mu.Lock()
 	defer x.mu.Unlock()
-	for i, e := range x.entries {
-		if e.size == len(data) && e.data == &data[0] {
-			x.entries = append(x.entries[:i], x.entries[i+1:]...)
-			return e.entry
-		}
+	i := slices.IndexFunc(x.entries, func(e expectedEntry) bool { return e.size == len(data) && e.data == &data[0] })
+	if i < 0 {
+		return nil
 	}
-	return nil
+	e := x.entries[i].entry
+	x.entries = slices.Delete(x.entries, i, i+1)
+	return e
 }

@@ -220,19 +220,18 @@ func (n *Node) own(run func(context.Context)) {
 	n.wg.Add(1)
 	go func() {
 		defer n.wg.Done()
-		if err := guarded(n.log, func() error { run(n.ctx); return nil }); err != nil {
-			n.fail(err)
-		}
+		n.guard(func() { run(n.ctx) })
 	}()
 }
 
 // spawn runs what ends by itself, and what a disk that hangs may keep: Close does not wait for it.
-func (n *Node) spawn(run func()) {
-	go func() {
-		if err := guarded(n.log, func() error { run(); return nil }); err != nil {
-			n.fail(err)
-		}
-	}()
+func (n *Node) spawn(run func()) { go n.guard(run) }
+
+// guard runs what ends the node where it panics.
+func (n *Node) guard(run func()) {
+	if err := guarded(n.log, func() error { run(); return nil }); err != nil {
+		n.fail(err)
+	}
 }
 
 // fail ends the node: it stops answering raft at once, and Done is closed.

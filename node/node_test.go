@@ -150,20 +150,27 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 	heartbeat(t, inner)
 }
 
-// heartbeat sends one to a transport, and expects it in the consumer's channel.
-func heartbeat(t *testing.T, trans *raft.NetworkTransport) {
+// loopbackTransport is raft's own over plain TCP.
+func loopbackTransport(t *testing.T) *raft.NetworkTransport {
 	t.Helper()
 	l, err := newLoopback()
 	if err != nil {
 		t.Fatal(err)
 	}
-	server := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: l, MaxPool: 1, Timeout: 5 * time.Second, Logger: raftLog(silent).HCLog()})
-	defer func() { _ = server.Close() }()
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: l, MaxPool: 1, Timeout: 5 * time.Second, Logger: raftLog(silent).HCLog()})
+	t.Cleanup(func() { _ = trans.Close() })
+	return trans
+}
+
+// heartbeat sends one to a transport, and expects it in the consumer's channel.
+func heartbeat(t *testing.T, trans *raft.NetworkTransport) {
+	t.Helper()
+	server := loopbackTransport(t)
 	wrapped := transport{server, nil}
 	wrapped.SetHeartbeatHandler(func(raft.RPC) { t.Error("a heartbeat took the fast path") })
 	sent := make(chan error, 1)
 	go func() {
-		sent <- trans.AppendEntries("n2", raft.ServerAddress(l.Addr().String()), &raft.AppendEntriesRequest{
+		sent <- trans.AppendEntries("n2", server.LocalAddr(), &raft.AppendEntriesRequest{
 			RPCHeader: raft.RPCHeader{ProtocolVersion: 3, ID: []byte("n1"), Addr: []byte("x")}, Term: 3,
 		}, &raft.AppendEntriesResponse{})
 	}()

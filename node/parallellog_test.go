@@ -247,17 +247,8 @@ func TestParallelLogKeepsNoFutures(t *testing.T) {
 
 // What others are told of is on this node's disk.
 func TestCommitsAreToldOnceTheyAreDurable(t *testing.T) {
-	listen := func() *raft.NetworkTransport {
-		l, err := newLoopback()
-		if err != nil {
-			t.Fatal(err)
-		}
-		inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: l, MaxPool: 1, Timeout: 5 * time.Second, Logger: raftLog(silent).HCLog()})
-		t.Cleanup(func() { _ = inner.Close() })
-		return inner
-	}
 	p, disk, _ := behind(t)
-	trans, peer := transport{listen(), p}, listen()
+	trans, peer := transport{loopbackTransport(t), p}, loopbackTransport(t)
 	told := make(chan uint64)
 	go func() {
 		for rpc := range peer.Consumer() {
