@@ -155,6 +155,9 @@ func newBenchEchoCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "serve-echo", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := beginAgain(); err != nil { // it runs as a node does
+				return err
+			}
 			s, err := bench.ServeEcho(cmd.Context(), benchFiles(cmd), bench.EchoBytes)
 			if err != nil {
 				return err
@@ -170,6 +173,9 @@ func newBenchRaftCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "serve-raft", Hidden: true, Args: cobra.NoArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := beginAgain(); err != nil { // it runs as a node does
+				return err
+			}
 			c.Identity = benchFiles(cmd)
 			b, err := bench.OpenBareRaft(cmd.Context(), c)
 			if err != nil {

@@ -6,8 +6,6 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"slices"
-	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -44,23 +42,6 @@ func collectLater() {
 	if os.Getenv("GOMEMLIMIT") == "" {
 		debug.SetMemoryLimit(memoryLimit)
 	}
-}
-
-// plainTraceback starts this program again, as the same process, where
-// GOTRACEBACK asks for more than the stack that failed: a trace prints arguments
-// as words of memory, and a core dump has all of it. The runtime takes no lower
-// level once it runs.
-func plainTraceback() error {
-	const name = "GOTRACEBACK"
-	if level := os.Getenv(name); level == "" || level == "none" || level == "0" || level == "single" {
-		return nil
-	}
-	self, err := os.Executable()
-	if err != nil {
-		return fmt.Errorf("unset %s, and start again: %w", name, err)
-	}
-	env := slices.DeleteFunc(os.Environ(), func(e string) bool { return strings.HasPrefix(e, name+"=") })
-	return fmt.Errorf("unset %s, and start again: %w", name, syscall.Exec(self, os.Args, env))
 }
 
 // fatalSignals are those for which the runtime would print the stacks of all

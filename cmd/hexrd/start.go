@@ -101,7 +101,7 @@ func addNodeFlags(cmd *cobra.Command) {
 
 // nodeConfig reads flags, environment and file, in that order of precedence.
 func nodeConfig(cmd *cobra.Command) (hexrd.Config, error) {
-	if err := plainTraceback(); err != nil { // before standard input is read
+	if err := beginAgain(); err != nil { // before standard input is read
 		return hexrd.Config{}, err
 	}
 	if err := fillFlags(cmd.Flags(), os.Environ()); err != nil {

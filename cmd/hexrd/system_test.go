@@ -31,6 +31,12 @@ func TestMain(m *testing.M) {
 		}
 		return
 	}
+	if os.Getenv(asThreads) != "" {
+		if err := runThreads(); err != nil {
+			panic(err)
+		}
+		return
+	}
 	if testing := len(os.Args) > 1 && strings.HasPrefix(os.Args[1], "-test."); os.Getenv(asProgram) != "" && !testing { // a fuzz worker is
 		main()
 	}
