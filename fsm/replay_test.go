@@ -1,6 +1,7 @@
 package fsm
 
 import (
+	"bytes"
 	"fmt"
 	"path/filepath"
 	"testing"
@@ -60,6 +61,7 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 		a = rapid.SampledFrom([]*fsmpb.Access{
 			keyDurable(value, uint32(version)+1, printA), activate(value, uint32(version)+1), keyUse(uint32(version)+1, version > 2),
 			keyAdd(value, uint32(version)+1), keyAdd(storage, uint32(version)+1),
+			{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: "versions_kept", Value: fmt.Sprint(version + 1)}}},
 		}).Draw(t, "key")
 		caller = rapid.SampledFrom([]string{nodeID, operID}).Draw(t, "who")
 	default:
@@ -138,6 +140,7 @@ func TestReplay(t *testing.T) {
 			}
 		}
 		compareStores(rt, t, b.store, other)
+		compareHeads(rt, model, b.store, other)
 	})
 }
 
@@ -166,6 +169,26 @@ func restored(rt *rapid.T, t *testing.T, s *Store, dir string, n int) {
 	}
 	if err := s.Restore(t.Context(), check); err != nil {
 		rt.Fatal(err)
+	}
+}
+
+// compareHeads: each head's row is the model's, however much of it was known before.
+func compareHeads(rt *rapid.T, model mapTx, stores ...*Store) {
+	for key, want := range model {
+		if table(key[0]) != tableHead {
+			continue
+		}
+		var h fsmpb.Head
+		if err := proto.Unmarshal(want, &h); err != nil {
+			rt.Fatal(err)
+		}
+		for _, s := range stores {
+			r := reader{s.db, s.codec}
+			record := s.codec.keys.Opaque(domainRecord, h.GetScope(), h.GetPath())
+			if got, err := r.raw(fullKey(tableHead, record[:])); err != nil || !bytes.Equal(got, want) {
+				rt.Fatalf("a head is kept as %x, %v, not as %x", got, err, want)
+			}
+		}
 	}
 }
 
