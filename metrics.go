@@ -1,6 +1,8 @@
 package hexrd
 
 import (
+	"time"
+
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 )
@@ -34,6 +36,12 @@ func (s *Server) registerMetrics() {
 	})
 	gauge("audit_rows", "Rows in the audit tree.", func() float64 { return float64(s.node.Store().AuditSize()) })
 	gauge("rotations_overdue", "Secrets whose rotation is overdue.", func() float64 { return float64(s.node.Store().Overdue()) })
+	gauge("sweep_late_seconds", "How long ago the first ended of what is still kept: requests, deletions, graces; 0: nothing did.", func() float64 {
+		if due := s.node.Store().FirstDue(); due != 0 {
+			return max(0, time.Since(time.Unix(0, due)).Seconds())
+		}
+		return 0
+	})
 	counter("raft_log_syncs_total", "Syncs of the raft log's disk.", func() uint64 { return s.node.Counts().LogSyncs })
 	counter("snapshots_total", "Snapshots made or received.", func() uint64 { return s.node.Counts().Snapshots })
 	gauge("snapshot_seconds", "How long the last snapshot took.", func() float64 { return s.node.Counts().Snapshot.Seconds() })

@@ -25,8 +25,9 @@ type caches struct {
 	postedCallers, postedPaths *postedKeys
 
 	sealer *seal.RowSealer // of the last batch
-	// requests is of the database that is open.
+	// These are of the database that is open.
 	requests *requestFilter
+	due      dueFrom
 }
 
 func newCaches() *caches {

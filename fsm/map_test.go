@@ -1,7 +1,6 @@
 package fsm
 
 import (
-	"cmp"
 	"crypto/sha256"
 	"maps"
 	"slices"
@@ -45,14 +44,9 @@ func (m mapTx) set(t table, key []byte, row proto.Message) {
 
 func (m mapTx) del(t table, key []byte) { delete(m, string(fullKey(t, key))) }
 
-func (m mapTx) scan(t table, from []byte, limit int, fn func(key []byte) bool) {
-	keys := slices.SortedFunc(maps.Keys(m), cmp.Compare[string])
-	n := 0
-	for _, k := range keys {
-		if k[0] != byte(t) || k < string(fullKey(t, from)) {
-			continue
-		}
-		if n++; n > limit || !fn([]byte(k[1:])) {
+func (m mapTx) expiries(fn func(key []byte) bool) {
+	for _, k := range slices.Sorted(maps.Keys(m)) {
+		if table(k[0]) == tableExpiry && !fn([]byte(k[1:])) {
 			return
 		}
 	}

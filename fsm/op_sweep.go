@@ -15,7 +15,7 @@ const maxSweep = 1000
 func (x *access) sweep(op *fsmpb.Sweep) *fsmpb.Result {
 	var due [][]byte
 	more := false
-	x.t.scan(tableExpiry, nil, int(op.GetLimit())+1, func(key []byte) bool {
+	x.t.expiries(func(key []byte) bool {
 		if int64(binary.BigEndian.Uint64(key)) > x.st.time {
 			return false
 		}

@@ -51,9 +51,9 @@ type tx interface {
 	del(t table, key []byte)
 	// value is the sealed bytes of a version. They are shared, and must not be changed.
 	value(record []byte, version uint64) []byte
-	// scan calls fn with up to limit keys of the table in ascending order, from
-	// the key given on, until fn returns false. fn must not write.
-	scan(t table, from []byte, limit int, fn func(key []byte) bool)
+	// expiries calls fn with the keys of what is to end, the earliest first, until fn
+	// returns false. fn must not write.
+	expiries(fn func(key []byte) bool)
 	// opaque turns what must not be readable into a key.
 	opaque(domain string, parts ...string) []byte
 	// err is the first error of the store.

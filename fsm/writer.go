@@ -169,20 +169,22 @@ func (w *writer) put(full, plaintext []byte) {
 	}
 }
 
-// scan sees what was committed before this entry, without what this entry
+// expiries sees what was committed before this entry, without what this entry
 // deleted.
-func (w *writer) scan(t table, from []byte, limit int, fn func(key []byte) bool) {
-	it, err := w.db.NewIter(tableBounds(t))
+func (w *writer) expiries(fn func(key []byte) bool) {
+	it, err := w.db.NewIter(tableBounds(tableExpiry))
 	if err != nil {
 		w.fail(fmt.Errorf("%w: scan: %w", ErrCorrupt, err))
 		return
 	}
-	n := 0
-	for ok := it.SeekGE(fullKey(t, from)); ok && n < limit; ok = it.Next() {
+	ok := it.SeekGE(fullKey(tableExpiry, w.cache.due.key()))
+	if ok {
+		w.cache.due.found(it.Key()[1:])
+	}
+	for ; ok; ok = it.Next() {
 		if row, touched := w.pending[string(it.Key())]; touched && row == nil {
 			continue
 		}
-		n++
 		if !fn(it.Key()[1:]) {
 			break
 		}
@@ -214,9 +216,14 @@ func (w *writer) commit(db *pebble.DB) error {
 		return fmt.Errorf("write store: %w", err)
 	}
 	for _, k := range w.order {
-		if table(k[0]) == tableRequest {
+		switch table(k[0]) {
+		case tableRequest:
 			w.cache.requests.note([]byte(k[1:]), w.pending[k] != nil)
 			continue
+		case tableExpiry:
+			if w.pending[k] != nil {
+				w.cache.due.wrote([]byte(k[1:]))
+			}
 		}
 		if row := w.pending[k]; len(row) <= cachedSize && cacheable(table(k[0])) {
 			w.cache.rows.add(k, row)

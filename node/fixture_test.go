@@ -271,11 +271,13 @@ func (g *group) leader() *Node {
 	return leader
 }
 
-func (g *group) put(n *Node, path string) error {
+func (g *group) put(n *Node, path string) error { return g.do(n, putOf(path)) }
+
+func putOf(path string) *fsmpb.Access {
 	digest := sha256.Sum256([]byte(path))
-	return g.do(n, &fsmpb.Access{RequestDigest: digest[:], Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
+	return &fsmpb.Access{RequestDigest: digest[:], Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
 		Path: path, Scope: "spiffe://hexr.cloud/agent/acme/bot/*", Sealed: []byte("sealed value of " + path), Size: 1,
-	}}})
+	}}}
 }
 
 func (g *group) get(n *Node, path string) error {
@@ -285,8 +287,7 @@ func (g *group) get(n *Node, path string) error {
 func (g *group) do(n *Node, a *fsmpb.Access) error {
 	ctx, cancel := context.WithTimeout(g.t.Context(), 15*time.Second)
 	defer cancel()
-	a.Caller, a.Svid = agentID, fsmpb.SVIDKind_SVID_KIND_X509
-	a.Expires = time.Now().Add(time.Hour).UnixNano()
+	asAgent(a)
 	for {
 		a.Salt, a.Seen = nil, 0
 		results, _, err := n.Do(ctx, []*fsmpb.Access{a})
@@ -303,6 +304,11 @@ func (g *group) do(n *Node, a *fsmpb.Access) error {
 			return fmt.Errorf("outcome %s", o)
 		}
 	}
+}
+
+func asAgent(a *fsmpb.Access) {
+	a.Caller, a.Svid = agentID, fsmpb.SVIDKind_SVID_KIND_X509
+	a.Expires = time.Now().Add(time.Hour).UnixNano()
 }
 
 func (g *group) must(err error) {

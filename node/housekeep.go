@@ -9,14 +9,8 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-const (
-	sweepLimit  = 200
-	sweepRounds = 5
-)
-
 // housekeep is a node's work beside accesses: it erases what was destroyed, and
-// as leader keeps the FSM's time from standing still and ends what time has
-// ended.
+// as leader keeps the FSM's time from standing still.
 func (n *Node) housekeep(ctx context.Context) {
 	tick := time.NewTicker(n.cfg.Limits.IdleEvery / 2)
 	defer tick.Stop()
@@ -35,7 +29,6 @@ func (n *Node) housekeep(ctx context.Context) {
 		if n.cfg.Now().UnixNano()-n.store.Time() > int64(n.cfg.Limits.IdleEvery) {
 			n.moveTime()
 		}
-		n.sweep(ctx)
 	}
 }
 
@@ -79,21 +72,4 @@ func (n *Node) moveTime() {
 		return
 	}
 	_ = n.raft.Load().Apply(data, enqueueTimeout).Error() // the next round tries again
-}
-
-func (n *Node) sweep(ctx context.Context) {
-	for range sweepRounds {
-		if !n.store.SweepDue(n.cfg.Now().UnixNano()) {
-			return
-		}
-		ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
-		results, _, err := n.Do(ctx, []*fsmpb.Access{{
-			Caller: "spiffe://" + n.store.TrustDomain() + "/hexr/node/" + n.cfg.ID, Svid: fsmpb.SVIDKind_SVID_KIND_NONE,
-			Op: &fsmpb.Access_Sweep{Sweep: &fsmpb.Sweep{Limit: sweepLimit}},
-		}})
-		cancel()
-		if err != nil || !results[0].GetSwept().GetMore() {
-			return
-		}
-	}
 }

@@ -161,7 +161,7 @@ func (n *Node) startChecked(ctx context.Context) {
 
 func (n *Node) run() {
 	for _, loop := range []func(context.Context){
-		n.reopenLoop, n.gather.run, n.batcher.run, n.housekeep, n.watchMembership, n.report, n.watchLeader,
+		n.reopenLoop, n.gather.run, n.batcher.run, n.housekeep, n.sweeping, n.watchMembership, n.report, n.watchLeader,
 	} {
 		n.own(loop)
 	}
