@@ -52,9 +52,9 @@ const (
 // lateTimers lets timers of this thread, and of those that it begins, fire up to
 // half a millisecond late, and reports whether they did not before. While there is
 // work, the runtime's monitor sleeps for 20 us at a time, and who would steal a
-// goroutine for 3 us: with the kernel's own slack a node wakes up more than ten
-// thousand times a second for these alone. No timer of a node is that precise. What a supervisor
-// set (systemd's TimerSlackNSec) comes first.
+// goroutine for 3 us: with the kernel's own slack a node wakes up thousands of times
+// a second for these alone. No timer of a node is that precise (decision 8). What a
+// supervisor set (systemd's TimerSlackNSec) comes first.
 func lateTimers() bool {
 	if slack, err := unix.PrctlRetInt(unix.PR_GET_TIMERSLACK, 0, 0, 0, 0); err != nil || slack != kernelSlack {
 		return false
