@@ -6,6 +6,7 @@ import (
 	_ "embed"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -53,6 +54,32 @@ func pythonReady(ctx context.Context, interpreter string) error {
 	return nil
 }
 
+const zeroReadings = 100
+
+// zeroOf is what a clock showed at the zero of the history's: of some readings the one
+// between the closest two of the history, since a machine may halt us between any.
+func zeroOf(history func() time.Duration, clock func() (int64, error)) (zero int64, err error) {
+	closest := time.Duration(math.MaxInt64)
+	for range zeroReadings {
+		before := history()
+		now, err := clock()
+		if err != nil {
+			return 0, err
+		}
+		if took := history() - before; took < closest {
+			closest, zero = took, now-int64(before+took/2)
+		}
+	}
+	return zero, nil
+}
+
+// monotonic is the clock of Python's time.monotonic_ns.
+func monotonic() (int64, error) {
+	var now unix.Timespec
+	err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now)
+	return now.Nano(), err
+}
+
 // Run runs the client until ctx ends, and adds its lines to the history.
 func (w *Python) Run(ctx context.Context, worker int, r *rand.Rand) {
 	if err := w.run(ctx, r); err != nil {
@@ -68,11 +95,10 @@ func (w *Python) run(ctx context.Context, r *rand.Rand) error {
 	if err != nil {
 		return err
 	}
-	var now unix.Timespec
-	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &now); err != nil {
+	zero, err := zeroOf(w.Recorder.Now, monotonic)
+	if err != nil {
 		return err
 	}
-	zero := now.Nano() - int64(w.Recorder.Now())
 	end, kill := context.WithCancel(context.WithoutCancel(ctx))
 	defer kill()
 	cmd := exec.CommandContext(end, w.Interpreter, "-c", pythonClient)
