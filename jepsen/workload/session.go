@@ -134,13 +134,21 @@ func (s *Session) Do(ctx context.Context, r *rand.Rand, node *arena.Node, o hist
 	return o
 }
 
-const insistence = 5 // tries at a healthy node, which may be slow
+const (
+	insistence = 5           // tries at a healthy node, which may be slow
+	patience   = time.Second // between them: so long a client may wait before it dials a node anew
+)
 
 // insist is Do, tried again while there is no answer. Each try is a call of its
 // own.
 func (s *Session) insist(ctx context.Context, r *rand.Rand, node *arena.Node, o history.Op) {
 	for range insistence {
 		if done := s.Do(ctx, r, node, o); done.Decided() {
+			return
+		}
+		select {
+		case <-time.After(patience):
+		case <-ctx.Done():
 			return
 		}
 	}
