@@ -9,7 +9,8 @@ import (
 
 const (
 	sweepEvery = time.Second // how often a leader looks whether something has ended
-	sweepLimit = 200         // of one entry
+	sweepLimit = 400         // of one entry
+	sweepRest  = 3           // times as long as the entry took
 )
 
 // sweeping ends, while this node leads, what time has ended.
@@ -27,10 +28,10 @@ func (n *Node) sweeping(ctx context.Context) {
 	}
 }
 
-// sweep reports whether there is more to end, after a rest as long as it took. Each
-// mutation leaves a request to end, so there is no other bound: what ended more slowly
-// than callers write would pile up. The rest leaves them half of what the cluster can
-// do, at least.
+// sweep reports whether there is more to end, after a rest. Each mutation leaves a
+// request to end, so there is no other bound: what ended more slowly than callers write
+// would pile up. The rest leaves them three quarters of what the cluster can do, at
+// least.
 func (n *Node) sweep(ctx context.Context) (more bool) {
 	if id, _ := n.Leader(); id != n.cfg.ID || !n.store.Ready() || !n.store.SweepDue(n.cfg.Now().UnixNano()) {
 		return false
@@ -46,7 +47,7 @@ func (n *Node) sweep(ctx context.Context) (more bool) {
 		return false
 	}
 	select {
-	case <-time.After(time.Since(begin)):
+	case <-time.After(sweepRest * time.Since(begin)):
 		return true
 	case <-ctx.Done():
 		return false
