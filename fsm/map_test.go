@@ -60,3 +60,23 @@ func (m mapTx) opaque(domain string, parts ...string) []byte {
 func (m mapTx) err() error { return nil }
 
 var _ tx = mapTx(nil)
+
+// modelEntry is the model's transaction of one entry: a sweep ends what was there
+// before the entry.
+type modelEntry struct {
+	mapTx
+	before map[string]bool
+}
+
+func (m mapTx) entry() modelEntry {
+	e := modelEntry{m, map[string]bool{}}
+	m.expiries(func(key []byte) bool {
+		e.before[string(key)] = true
+		return true
+	})
+	return e
+}
+
+func (m modelEntry) expiries(fn func(key []byte) bool) {
+	m.mapTx.expiries(func(key []byte) bool { return !m.before[string(key)] || fn(key) })
+}

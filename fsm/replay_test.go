@@ -116,7 +116,7 @@ func TestReplay(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			third, _ := applyEntry(model, st, e, index, 1, capture)
+			third, _ := applyEntry(model.entry(), st, e, index, 1, capture)
 			for i := range third {
 				if first != nil && !proto.Equal(first[i], third[i]) || !proto.Equal(second[i], third[i]) {
 					rt.Fatalf("entry %d, access %d: %v, %v, model %v", index, i, first, second[i], third[i])
