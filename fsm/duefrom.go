@@ -7,7 +7,7 @@ import (
 
 // dueFrom is a time before which the database has no expiry: what was ended there
 // lies in front of the rest as deletions, and a scan from the table's beginning would
-// go over them again and again. Apply moves it, SweepDue looks at it too.
+// go over them again and again. Apply alone moves it; FirstDue begins there, too.
 type dueFrom struct{ time atomic.Uint64 }
 
 // key is where to begin.

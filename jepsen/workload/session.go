@@ -136,19 +136,17 @@ func (s *Session) Do(ctx context.Context, r *rand.Rand, node *arena.Node, o hist
 
 const (
 	insistence = 5           // tries at a healthy node, which may be slow
-	patience   = time.Second // between them: so long a client may wait before it dials a node anew
+	patience   = time.Second // about, between them: so long a client may wait before it dials a node anew
 )
 
 // insist is Do, tried again while there is no answer. Each try is a call of its
 // own.
 func (s *Session) insist(ctx context.Context, r *rand.Rand, node *arena.Node, o history.Op) {
-	for range insistence {
-		if done := s.Do(ctx, r, node, o); done.Decided() {
-			return
+	for try := range insistence {
+		if try > 0 {
+			rest(ctx, r, patience)
 		}
-		select {
-		case <-time.After(patience):
-		case <-ctx.Done():
+		if done := s.Do(ctx, r, node, o); done.Decided() {
 			return
 		}
 	}
