@@ -66,6 +66,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		return nil, err
 	}
 	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, s.written)
+	w.asked.index = index
 	results, rows := applyEntry(w, s.st, e, index, term, capture)
 	if err := errors.Join(w.err(), w.values.close()); err != nil {
 		return nil, err

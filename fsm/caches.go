@@ -26,20 +26,20 @@ type caches struct {
 
 	sealer *seal.RowSealer // of the last batch
 	// These are of the database that is open.
-	requests *requestFilter
+	requests *requests
 	due      dueFrom
 }
 
 func newCaches() *caches {
 	return &caches{
 		rows: newGenerations[string](cachedBytes, sizeOfRow), records: newRecordCache(), opaques: newOpaqueCache(),
-		postedCallers: newPostedKeys(postedCaller), postedPaths: newPostedKeys(postedPath), requests: newRequestFilter(),
+		postedCallers: newPostedKeys(postedCaller), postedPaths: newPostedKeys(postedPath), requests: newRequests(),
 	}
 }
 
 // load reads, before an entry, some more of what a store that opened holds.
 func (c *caches) load(r reader, accesses int) error {
-	return errors.Join(c.requests.load(r), c.records.briefs.load(r, accesses))
+	return errors.Join(c.requests.filter.load(r, c.requests.swept), c.records.briefs.load(r, accesses))
 }
 
 // sizeOfRow counts about what a cached row takes beside its bytes, too.
@@ -56,13 +56,13 @@ func cacheable(t table) bool {
 }
 
 // read takes in a row that was read, where it is worth its place. Nobody asks for a
-// request's again, or for a head's, and mostly not for a value of a large store.
+// head's again, and mostly not for a value of a large store.
 func (c *caches) read(full, row []byte) {
 	if len(row) > cachedSize {
 		return
 	}
 	switch table(full[0]) {
-	case tableRequest, tableHead:
+	case tableHead:
 	case tableValue:
 		c.rows.offer(binary.BigEndian.Uint64(full[1:]), string(full), row)
 	default:

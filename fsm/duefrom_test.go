@@ -16,11 +16,11 @@ func TestDueFrom(t *testing.T) {
 	for i := range requests {
 		b.one(mainID, put(fmt.Sprint("k", i), agentScope, "v"), ok)
 	}
-	first := b.store.cache.due.time.Load()
+	first := b.store.cache.due.from()
 	b.now += 11 * int64(time.Minute)
 	little := &fsmpb.Access{Op: &fsmpb.Access_Sweep{Sweep: &fsmpb.Sweep{Limit: limit}}}
 	for i := 1; b.one(nodeID, little, ok).GetSwept().GetMore(); i++ {
-		at := b.store.cache.due.time.Load()
+		at := b.store.cache.due.from()
 		if i > 1 && at <= first {
 			t.Fatalf("sweep %d began at %d, the one before at %d", i, at, first)
 		}
@@ -32,8 +32,8 @@ func TestDueFrom(t *testing.T) {
 	b.now += 11 * int64(time.Minute)
 	b.one(nodeID, sweep(), ok)
 	b.one(nodeID, sweep(), ok) // it finds what is due in 14 hours
-	if in := time.Duration(b.store.FirstDue() - b.now); in < 13*time.Hour || b.store.cache.due.time.Load() != uint64(b.store.FirstDue()) {
-		t.Fatalf("the next thing is due in %v, %d", in, b.store.cache.due.time.Load())
+	if in := time.Duration(b.store.FirstDue() - b.now); in < 13*time.Hour || b.store.cache.due.from() != b.store.FirstDue() {
+		t.Fatalf("the next thing is due in %v, %d", in, b.store.cache.due.from())
 	}
 	b.one(mainID, put("k1", agentScope, "v"), ok)
 	b.now += 11 * int64(time.Minute)

@@ -4,6 +4,7 @@ import (
 	"encoding/hex"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -52,11 +53,14 @@ func goldenRows() map[string]proto.Message {
 			Kind: fsmpb.Key_KIND_STORAGE, Id: 7, State: fsmpb.Key_STATE_RETIRED, CreatedAt: 1, ActivatedAt: 2, RetiredAt: 3,
 			Fingerprint: id, Holders: []string{"n1", "n2"}, UnusedBy: []string{"n1"}, RequestId: id,
 		}}},
-		"row_1_reseal":    &fsmpb.Reseal{KeyId: 7, Cursor: id, Clean: 6},
-		"row_1_block":     &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
-		"row_2_postings":  &fsmpb.Postings{Keys: []uint64{5, 0, 1 << 62}, Rows: []uint64{4096, 2, 4097}},
-		"row_2_index":     &fsmpb.Index{Runs: []uint64{3, 0, 7}},
-		"row_1_directory": &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
+		"row_1_reseal":     &fsmpb.Reseal{KeyId: 7, Cursor: id, Clean: 6},
+		"row_1_block":      &fsmpb.RowBlock{First: 7, Rows: [][]byte{id, id}},
+		"row_2_postings":   &fsmpb.Postings{Keys: []uint64{5, 0, 1 << 62}, Rows: []uint64{4096, 2, 4097}},
+		"row_2_index":      &fsmpb.Index{Runs: []uint64{3, 0, 7}},
+		"row_3_remembered": &fsmpb.Remembered{Record: id, Operation: 2, Digest: id, Result: id, Time: testStart, Until: testStart + hour},
+		"row_3_dues":       &fsmpb.RequestDues{Items: slices.Concat(id[:8], id[8:], id, id)},
+		"row_3_meta":       &fsmpb.Meta{Format: 3, Index: 9, Swept: id},
+		"row_1_directory":  &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/seal"
 )
 
 // mapTx is the transaction with a map behind it: what an operation sees of a
@@ -44,12 +45,36 @@ func (m mapTx) set(t table, key []byte, row proto.Message) {
 
 func (m mapTx) del(t table, key []byte) { delete(m, string(fullKey(t, key))) }
 
-func (m mapTx) expiries(fn func(key []byte) bool) {
+func (m mapTx) recall(key []byte, r *fsmpb.Remembered) bool { return m.get(tableRequest, key, r) }
+
+func (m mapTx) remember(key []byte, r *fsmpb.Remembered, due []byte) {
+	m.set(tableRequest, key, r)
+	m.set(tableExpiry, due, &fsmpb.Expiry{Kind: fsmpb.Expiry_KIND_REQUEST, Key: key})
+}
+
+func (m mapTx) forget(d due) { m.del(tableRequest, d.request) }
+func (m mapTx) ended(d due)  { m.del(tableExpiry, d.key) }
+
+func (m mapTx) due(by int64, most int) (dues []due, more bool) {
+	for _, key := range m.expiries() {
+		switch {
+		case momentOf(key) > by:
+			return dues, false
+		case len(dues) == most:
+			return dues, true
+		}
+		dues = append(dues, due{key: key})
+	}
+	return dues, false
+}
+
+func (m mapTx) expiries() (keys [][]byte) {
 	for _, k := range slices.Sorted(maps.Keys(m)) {
-		if table(k[0]) == tableExpiry && !fn([]byte(k[1:])) {
-			return
+		if table(k[0]) == tableExpiry {
+			keys = append(keys, []byte(k[1:]))
 		}
 	}
+	return keys
 }
 
 func (m mapTx) opaque(domain string, parts ...string) []byte {
@@ -62,21 +87,37 @@ func (m mapTx) err() error { return nil }
 var _ tx = mapTx(nil)
 
 // modelEntry is the model's transaction of one entry: a sweep ends what was there
-// before the entry.
+// before the entry. Its keys are the stores', so that what ends at the same moment has
+// their order.
 type modelEntry struct {
 	mapTx
 	before map[string]bool
+	keys   *seal.Keyring
 }
 
-func (m mapTx) entry() modelEntry {
-	e := modelEntry{m, map[string]bool{}}
-	m.expiries(func(key []byte) bool {
+func (m mapTx) entry(keys *seal.Keyring) modelEntry {
+	e := modelEntry{m, map[string]bool{}, keys}
+	for _, key := range m.expiries() {
 		e.before[string(key)] = true
-		return true
-	})
+	}
 	return e
 }
 
-func (m modelEntry) expiries(fn func(key []byte) bool) {
-	m.mapTx.expiries(func(key []byte) bool { return !m.before[string(key)] || fn(key) })
+func (m modelEntry) due(by int64, most int) (dues []due, more bool) {
+	all, _ := m.mapTx.due(by, len(m.mapTx))
+	for _, d := range all {
+		if !m.before[string(d.key)] {
+			continue
+		}
+		if len(dues) == most {
+			return dues, true
+		}
+		dues = append(dues, d)
+	}
+	return dues, false
+}
+
+func (m modelEntry) opaque(domain string, parts ...string) []byte {
+	key := m.keys.Opaque(domain, parts...)
+	return key[:]
 }

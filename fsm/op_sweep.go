@@ -1,11 +1,6 @@
 package fsm
 
-import (
-	"encoding/binary"
-	"slices"
-
-	"github.com/hexrdev/hexrd/fsm/fsmpb"
-)
+import "github.com/hexrdev/hexrd/fsm/fsmpb"
 
 const maxSweep = 1000
 
@@ -13,25 +8,13 @@ const maxSweep = 1000
 // requests, deleted records past their window, tokens, the grace of versions that
 // were rotated away, the time until a rotation is due.
 func (x *access) sweep(op *fsmpb.Sweep) *fsmpb.Result {
-	var due [][]byte
-	more := false
-	x.t.expiries(func(key []byte) bool {
-		if int64(binary.BigEndian.Uint64(key)) > x.st.time {
-			return false
-		}
-		if more = len(due) == int(op.GetLimit()); more {
-			return false
-		}
-		due = append(due, slices.Clone(key))
-		return true
-	})
 	destroyed := uint32(0)
-	for _, key := range due {
-		var e fsmpb.Expiry
-		if x.t.get(tableExpiry, key, &e) && x.end(&e) {
+	dues, more := x.t.due(x.st.time, int(op.GetLimit()))
+	for _, d := range dues {
+		if x.endDue(d) {
 			destroyed++
 		}
-		x.t.del(tableExpiry, key)
+		x.t.ended(d)
 	}
 	x.version = uint64(destroyed)
 	res := granted()
@@ -39,19 +22,20 @@ func (x *access) sweep(op *fsmpb.Sweep) *fsmpb.Result {
 	return res
 }
 
-// end reports whether a secret was destroyed.
-func (x *access) end(e *fsmpb.Expiry) bool {
+// endDue reports whether a secret was destroyed.
+func (x *access) endDue(d due) bool {
+	if d.request != nil {
+		x.endRequest(d)
+		return false
+	}
+	var e fsmpb.Expiry
+	if !x.t.get(tableExpiry, d.key, &e) {
+		return false
+	}
 	switch e.GetKind() {
 	case fsmpb.Expiry_KIND_REQUEST:
-		var old fsmpb.Remembered
-		if !x.t.get(tableRequest, e.GetKey(), &old) {
-			return false
-		}
-		if until := old.GetTime() + x.limits.GetRequestWindow(); until > x.st.time {
-			x.expire(until, e) // the window was made longer meanwhile
-			return false
-		}
-		x.t.del(tableRequest, e.GetKey())
+		d.request = e.GetKey()
+		x.endRequest(d)
 	case fsmpb.Expiry_KIND_TOKEN:
 		x.dropToken(e.GetKey())
 	case fsmpb.Expiry_KIND_DELETED:
@@ -68,4 +52,22 @@ func (x *access) end(e *fsmpb.Expiry) bool {
 		return x.endGrace(e.GetKey())
 	}
 	return false
+}
+
+func (x *access) endRequest(d due) {
+	var m fsmpb.Remembered
+	since, known := d.since, d.since != 0
+	if !known {
+		if !x.t.recall(d.request, &m) {
+			return
+		}
+		since = m.GetTime()
+	}
+	until := since + x.limits.GetRequestWindow()
+	switch {
+	case until <= x.st.time:
+		x.t.forget(d)
+	case !known || x.t.recall(d.request, &m): // the window was made longer meanwhile
+		x.keep(d.request, &m, until)
+	}
 }

@@ -62,6 +62,9 @@ func drawAccess(t *rapid.T, b *bench) *fsmpb.Access {
 			keyDurable(value, uint32(version)+1, printA), activate(value, uint32(version)+1), keyUse(uint32(version)+1, version > 2),
 			keyAdd(value, uint32(version)+1), keyAdd(storage, uint32(version)+1),
 			{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{Name: "versions_kept", Value: fmt.Sprint(version + 1)}}},
+			{Op: &fsmpb.Access_SettingsSet{SettingsSet: &fsmpb.SettingsSet{
+				Name: "request_window", Value: []string{"10s", "1m", "2m", "10m", "1h"}[version],
+			}}},
 		}).Draw(t, "key")
 		caller = rapid.SampledFrom([]string{nodeID, operID}).Draw(t, "who")
 	default:
@@ -103,6 +106,7 @@ func TestReplay(t *testing.T) {
 				other.cache.records.records.most = rapid.SampledFrom([]int{0, cachedVersions}).Draw(rt, "kept") // 0: briefs decide
 				if rapid.Bool().Draw(rt, "forgotten") {
 					*other.cache.records.briefs = *newBriefs()
+					other.cache.requests.filter = newRequestFilter(other.AppliedIndex())
 				}
 			}
 			if rapid.Bool().Draw(rt, "expected") {
@@ -116,7 +120,7 @@ func TestReplay(t *testing.T) {
 			if err != nil {
 				rt.Fatal(err)
 			}
-			third, _ := applyEntry(model.entry(), st, e, index, 1, capture)
+			third, _ := applyEntry(model.entry(b.keys), st, e, index, 1, capture)
 			for i := range third {
 				if first != nil && !proto.Equal(first[i], third[i]) || !proto.Equal(second[i], third[i]) {
 					rt.Fatalf("entry %d, access %d: %v, %v, model %v", index, i, first, second[i], third[i])
@@ -126,7 +130,7 @@ func TestReplay(t *testing.T) {
 		b.n = 0
 		step(bootEntry(b))
 		for range rapid.IntRange(1, 25).Draw(rt, "entries") {
-			b.now += rapid.SampledFrom([]int64{1, int64(time.Minute), 13 * int64(time.Hour)}).Draw(rt, "time")
+			b.now += rapid.SampledFrom([]int64{1, 10 * int64(time.Second), int64(time.Minute), 13 * int64(time.Hour)}).Draw(rt, "time")
 			accesses := make([]*fsmpb.Access, rapid.IntRange(0, 4).Draw(rt, "accesses"))
 			for i := range accesses {
 				accesses[i] = drawAccess(rt, b)

@@ -29,7 +29,7 @@ func (x *access) requestKey() []byte {
 // new.
 func (x *access) remembered(r *record) *fsmpb.Result {
 	var old fsmpb.Remembered
-	if !x.t.get(tableRequest, x.requestKey(), &old) || x.st.time-old.GetTime() > x.limits.GetRequestWindow() {
+	if !x.t.recall(x.requestKey(), &old) || x.st.time-old.GetTime() > x.limits.GetRequestWindow() {
 		return nil
 	}
 	same := bytes.Equal(old.GetRecord(), r.key) && old.GetOperation() == uint32(x.op) &&
@@ -51,20 +51,32 @@ func (x *access) remember(r *record, res *fsmpb.Result) *fsmpb.Result {
 	if err != nil {
 		return res // a message of our own making: it marshals
 	}
-	key := x.requestKey()
-	x.t.set(tableRequest, key, &fsmpb.Remembered{
+	x.keep(x.requestKey(), &fsmpb.Remembered{
 		Record: r.key, Operation: uint32(x.op), Digest: x.a.GetRequestDigest(), Result: result, Time: x.st.time,
-	})
-	x.expire(x.st.time+x.limits.GetRequestWindow(), &fsmpb.Expiry{Kind: fsmpb.Expiry_KIND_REQUEST, Key: key})
+	}, x.st.time+x.limits.GetRequestWindow())
 	return res
+}
+
+// keep remembers a request until that time, unless it is already.
+func (x *access) keep(key []byte, m *fsmpb.Remembered, until int64) {
+	if m.GetUntil() == until {
+		return
+	}
+	m.Until = until
+	x.t.remember(key, m, requestDue(x.t, key, until))
 }
 
 // expire queues something for the sweep at that time.
 func (x *access) expire(at int64, e *fsmpb.Expiry) {
-	x.t.set(tableExpiry, x.expiryKey(at, e), e)
+	x.t.set(tableExpiry, dueKey(x.t, at, e.GetKind(), e.GetKey()), e)
 }
 
-func (x *access) expiryKey(at int64, e *fsmpb.Expiry) []byte {
-	key := binary.BigEndian.AppendUint64(nil, uint64(at))
-	return append(key, x.t.opaque(domainExpiry, string(e.GetKey()), e.GetKind().String())[:8]...)
+func requestDue(t tx, key []byte, until int64) []byte {
+	return dueKey(t, until, fsmpb.Expiry_KIND_REQUEST, key)
+}
+
+// dueKey is when something is to end, and eight bytes that tell it from others.
+func dueKey(t tx, at int64, kind fsmpb.Expiry_Kind, key []byte) []byte {
+	due := binary.BigEndian.AppendUint64(nil, uint64(at))
+	return append(due, t.opaque(domainExpiry, string(key), kind.String())[:8]...)
 }

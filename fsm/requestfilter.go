@@ -7,27 +7,29 @@ import (
 )
 
 const (
-	filterLoad = 512     // keys that an entry reads on with
+	filterLoad = 64      // rows that an entry reads on with
 	filterMost = 4 << 20 // keys, of some dozens of MiB; with more, rows are looked for as ever
 )
 
-// requestFilter knows, of all rows of requests, eight bytes of their opaque keys: a
-// new request need not be looked for in the database, where what is not there is
+// requestFilter knows, of all requests that are remembered, eight bytes of their opaque
+// keys: a new request need not be looked for in the database, where what is not there is
 // what costs most. It may hold more than there is, never less, or nodes would
 // decide otherwise. Only Apply uses it.
 //
-// What a store holds when it opens is read bit by bit, with the entries that follow;
-// until then everything may be there.
+// What a store holds when it opens is read bit by bit, with the entries that follow:
+// the dues of its requests, and what format 2 left. Until then everything may be there.
 type requestFilter struct {
-	known map[uint64]struct{}
-	twice map[uint64]int // further keys with the same bytes
-	next  []byte         // where the reading goes on
-	whole bool
-	full  bool
+	known  map[uint64]struct{}
+	twice  map[uint64]int // further keys with the same bytes
+	opened uint64         // the index of the store's last entry when it opened
+	older  bool           // what format 2 left was read
+	next   []byte         // where the reading goes on
+	whole  bool
+	full   bool
 }
 
-func newRequestFilter() *requestFilter {
-	return &requestFilter{known: map[uint64]struct{}{}, twice: map[uint64]int{}}
+func newRequestFilter(opened uint64) *requestFilter {
+	return &requestFilter{known: map[uint64]struct{}{}, twice: map[uint64]int{}, opened: opened}
 }
 
 func short(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
@@ -41,15 +43,16 @@ func (f *requestFilter) may(key []byte) bool {
 	return ok
 }
 
-// note follows what an entry wrote, or deleted.
-func (f *requestFilter) note(key []byte, written bool) {
-	if written {
-		f.add(key)
-	} else {
-		f.remove(key)
+// once: whatever has these bytes was remembered once, and not since.
+func (f *requestFilter) once(key []byte) bool {
+	if !f.whole || f.full {
+		return false
 	}
+	_, ok := f.known[short(key)]
+	return ok && f.twice[short(key)] == 0
 }
 
+// add is for each due.
 func (f *requestFilter) add(key []byte) {
 	k := short(key)
 	_, ok := f.known[k]
@@ -66,6 +69,7 @@ func (f *requestFilter) add(key []byte) {
 	}
 }
 
+// remove is for each due that has ended.
 func (f *requestFilter) remove(key []byte) {
 	k := short(key)
 	switch n := f.twice[k]; {
@@ -79,16 +83,32 @@ func (f *requestFilter) remove(key []byte) {
 	}
 }
 
-// load reads some more of the keys that the store held when it opened. Those that
-// came since are there already, and may count twice: they are forgotten late.
-func (f *requestFilter) load(r reader) error {
+// load reads some more of what the store held when it opened, and has not ended since.
+func (f *requestFilter) load(r reader, swept []byte) (err error) {
 	if f.whole || f.full {
 		return nil
 	}
-	var err error
-	f.next, f.whole, err = r.some(tableRequest, f.next, filterLoad, func(it *pebble.Iterator) error {
-		f.add(it.Key()[1:])
-		return nil
+	if !f.older {
+		f.next, f.older, err = r.some(tableRequest, f.next, filterLoad, func(it *pebble.Iterator) error {
+			f.add(it.Key()[1:])
+			return nil
+		})
+		if !f.older || err != nil {
+			return err
+		}
+		f.next = nil
+	}
+	f.next, f.whole, err = r.some(tableDue, f.next, filterLoad, func(it *pebble.Iterator) error {
+		if binary.BigEndian.Uint64(it.Key()[9:]) > f.opened {
+			return nil
+		}
+		dues, err := readDues(r, it)
+		for _, d := range dues {
+			if !notAfter(d.key, swept) {
+				f.add(d.request)
+			}
+		}
+		return err
 	})
 	return err
 }

@@ -34,7 +34,7 @@ func (x *access) disarm(r *record) {
 	case r.head.GetOverdue():
 		x.countOverdue(-1)
 	default:
-		x.t.del(tableExpiry, x.expiryKey(r.head.GetDueAt(), rotationDue(r)))
+		x.t.del(tableExpiry, dueKey(x.t, r.head.GetDueAt(), fsmpb.Expiry_KIND_ROTATION, r.key))
 	}
 	r.head.DueAt, r.head.Overdue = 0, false
 }

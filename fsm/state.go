@@ -14,6 +14,7 @@ import (
 type state struct {
 	clusterID     [16]byte
 	format        uint32 // of the store, when it was opened; 0: it was empty
+	swept         []byte // as it was then
 	trustDomain   string // empty: not bootstrapped
 	index, term   uint64 // of the last entry
 	time          int64  // FSM time, unix nanoseconds

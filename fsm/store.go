@@ -16,8 +16,9 @@ import (
 	"github.com/hexrdev/hexrd/seal"
 )
 
-// storeFormat is of the tables and their keys. 2: an index in place of table I.
-const storeFormat = 2
+// storeFormat is of the tables and their keys. 2: an index in place of table I. 3:
+// tables q and e for requests.
+const storeFormat = 3
 
 // Config of a Store.
 type Config struct {
@@ -99,6 +100,9 @@ func (s *Store) load(name string) (err error) {
 		s.log.Info("the index of the audit rows is made anew, as this version keeps it", "rows", st.size)
 	}
 	cache := newCaches()
+	if cache.requests, err = openRequests(r, st.swept, st.index); err != nil {
+		return errors.Join(err, db.Close())
+	}
 	chain, err := rebuildChain(db, r, cache, st.size, compactRange)
 	if err == nil && st.format == 1 {
 		err = upgrade(db, r, cache, st, compactRange)
@@ -139,6 +143,7 @@ func loadState(r reader, clusterID [16]byte) (*state, [][]byte, error) {
 	}
 	st.trustDomain, st.index, st.term = meta.GetTrustDomain(), meta.GetIndex(), meta.GetTerm()
 	st.time, st.size, st.marks, st.uses = meta.GetTime(), meta.GetSize(), meta.GetMarks(), meta.GetValueKeyUses()
+	st.swept = meta.GetSwept()
 	if meta.GetConfiguration() != nil {
 		st.configuration = meta.GetConfiguration()
 	}
@@ -170,7 +175,7 @@ func (st *state) put(w *writer, compactRange [][]byte) {
 	w.set(tableMeta, nil, &fsmpb.Meta{
 		Format: storeFormat, ClusterId: st.clusterID[:], TrustDomain: st.trustDomain, Index: st.index, Term: st.term,
 		Time: st.time, Size: st.size, Range: compactRange, Configuration: st.configuration, Marks: st.marks,
-		ValueKeyUses: st.uses,
+		ValueKeyUses: st.uses, Swept: w.swept(),
 	})
 }
 

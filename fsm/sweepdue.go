@@ -1,7 +1,5 @@
 package fsm
 
-import "encoding/binary"
-
 // SweepDue reports whether something has reached its end by that time, in unix
 // nanoseconds: then a Sweep is worth an entry.
 func (s *Store) SweepDue(now int64) bool {
@@ -17,13 +15,11 @@ func (s *Store) FirstDue() int64 {
 	if s.db == nil {
 		return 0
 	}
-	it, err := s.db.NewIter(tableBounds(tableExpiry))
+	q, err := openDues(reader{s.db, s.codec}, s.cache.due.from())
 	if err != nil {
 		return 0
 	}
-	defer func() { _ = it.Close() }()
-	if !it.SeekGE(fullKey(tableExpiry, s.cache.due.key())) {
-		return 0
-	}
-	return int64(binary.BigEndian.Uint64(it.Key()[1:]))
+	defer func() { _ = q.close() }()
+	at, _ := q.moment()
+	return at
 }

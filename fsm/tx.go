@@ -1,6 +1,10 @@
 package fsm
 
-import "google.golang.org/protobuf/proto"
+import (
+	"google.golang.org/protobuf/proto"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
 
 // table is the first byte of every key in the store. A released letter keeps
 // its meaning for ever; DESIGN.md has the keys behind each.
@@ -18,8 +22,10 @@ const (
 	tableDirectory table = 'D' // opaque(scope) -> fsmpb.Directory
 	tablePage      table = 'P' // directory key + page -> fsmpb.Page
 	tableUsage     table = 'U' // opaque(agent or tenant) -> fsmpb.Usage
-	tableRequest   table = 'Q' // opaque(caller, request id) -> fsmpb.Remembered
+	tableRequest   table = 'Q' // opaque(caller, request id) -> fsmpb.Remembered, of stores of format 2; a transaction has all there
+	tableBucket    table = 'q' // minute of the end + opaque(caller, request id) -> fsmpb.Remembered
 	tableExpiry    table = 'E' // time + opaque -> fsmpb.Expiry
+	tableDue       table = 'e' // time + raft index -> fsmpb.RequestDues
 	tableRows      table = 'A' // first row index -> fsmpb.RowBlock
 	tableIndex     table = 'J' // one row: fsmpb.Index
 	tableRun       table = 'X' // tier + first row + posting -> fsmpb.Postings
@@ -51,9 +57,17 @@ type tx interface {
 	del(t table, key []byte)
 	// value is the sealed bytes of a version. They are shared, and must not be changed.
 	value(record []byte, version uint64) []byte
-	// expiries calls fn with the keys of what is to end, the earliest first, until fn
-	// returns false. fn must not write.
-	expiries(fn func(key []byte) bool)
+	// recall reads what is remembered of a request into m and reports whether anything is.
+	recall(key []byte, m *fsmpb.Remembered) bool
+	// remember keeps a request until its due is ended.
+	remember(key []byte, m *fsmpb.Remembered, due []byte)
+	// forget is for a request that is due.
+	forget(d due)
+	// due is what is to end by that time, the earliest first, at most so many of what
+	// was queued before this entry; more of it is left.
+	due(by int64, most int) (dues []due, more bool)
+	// ended takes dues out of the queue, in its order.
+	ended(d due)
 	// opaque turns what must not be readable into a key.
 	opaque(domain string, parts ...string) []byte
 	// err is the first error of the store.

@@ -22,6 +22,7 @@ type writer struct {
 	order   []string          // of the first write of each key
 	scratch []byte            // of the key that is looked up
 	values  values
+	asked   asked
 	first   error
 }
 
@@ -106,9 +107,6 @@ func sealedIn(row []byte) (sealed []byte, err error) {
 }
 
 func (w *writer) committed(full []byte) []byte {
-	if table(full[0]) == tableRequest && !w.cache.requests.may(full[1:]) {
-		return nil
-	}
 	if row, ok := lookUp(w.cache.rows, full); ok {
 		return row
 	}
@@ -169,31 +167,6 @@ func (w *writer) put(full, plaintext []byte) {
 	}
 }
 
-// expiries sees what was committed before this entry, without what this entry
-// deleted.
-func (w *writer) expiries(fn func(key []byte) bool) {
-	it, err := w.db.NewIter(tableBounds(tableExpiry))
-	if err != nil {
-		w.fail(fmt.Errorf("%w: scan: %w", ErrCorrupt, err))
-		return
-	}
-	ok := it.SeekGE(fullKey(tableExpiry, w.cache.due.key()))
-	if ok {
-		w.cache.due.found(it.Key()[1:])
-	}
-	for ; ok; ok = it.Next() {
-		if row, touched := w.pending[string(it.Key())]; touched && row == nil {
-			continue
-		}
-		if !fn(it.Key()[1:]) {
-			break
-		}
-	}
-	if err := it.Close(); err != nil {
-		w.fail(fmt.Errorf("%w: scan: %w", ErrCorrupt, err))
-	}
-}
-
 // commit writes everything in one batch. It is not synced: the raft log is.
 func (w *writer) commit(db *pebble.DB) error {
 	if w.first != nil {
@@ -208,21 +181,27 @@ func (w *writer) commit(db *pebble.DB) error {
 	defer func() { _ = batch.Close() }()
 	slices.Sort(w.order) // neighbours are found faster
 	for _, k := range w.order {
+		if table(k[0]) == tableRequest {
+			continue
+		}
 		if err := w.stage(batch, sealer, k, w.pending[k]); err != nil {
 			return err
 		}
 	}
+	if err := w.stageRequests(batch, sealer); err != nil {
+		return err
+	}
 	if err := db.Apply(batch, pebble.NoSync); err != nil {
 		return fmt.Errorf("write store: %w", err)
 	}
+	w.noteRequests()
 	for _, k := range w.order {
 		switch table(k[0]) {
 		case tableRequest:
-			w.cache.requests.note([]byte(k[1:]), w.pending[k] != nil)
 			continue
 		case tableExpiry:
 			if w.pending[k] != nil {
-				w.cache.due.wrote([]byte(k[1:]))
+				w.cache.due.wrote(momentOf([]byte(k[1:9])))
 			}
 		}
 		if row := w.pending[k]; len(row) <= cachedSize && cacheable(table(k[0])) {

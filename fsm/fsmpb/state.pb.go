@@ -27,7 +27,7 @@ type Expiry_Kind int32
 
 const (
 	Expiry_KIND_UNSPECIFIED Expiry_Kind = 0
-	Expiry_KIND_REQUEST     Expiry_Kind = 1  // key: request row
+	Expiry_KIND_REQUEST     Expiry_Kind = 1  // key: request row; in stores of format 2
 	Expiry_KIND_DELETED     Expiry_Kind = 2  // key: record row
 	Expiry_KIND_TOKEN       Expiry_Kind = 3  // key: token row
 	Expiry_KIND_ROTATION    Expiry_Kind = 10 // key: record row; its rotation is due
@@ -78,7 +78,7 @@ func (x Expiry_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Expiry_Kind.Descriptor instead.
 func (Expiry_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17, 0}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18, 0}
 }
 
 type Key_Kind int32
@@ -127,7 +127,7 @@ func (x Key_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Key_Kind.Descriptor instead.
 func (Key_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18, 0}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19, 0}
 }
 
 type Key_State int32
@@ -185,7 +185,7 @@ func (x Key_State) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Key_State.Descriptor instead.
 func (Key_State) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18, 1}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19, 1}
 }
 
 type Change_Kind int32
@@ -246,7 +246,7 @@ func (x Change_Kind) Number() protoreflect.EnumNumber {
 
 // Deprecated: Use Change_Kind.Descriptor instead.
 func (Change_Kind) EnumDescriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{24, 0}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{25, 0}
 }
 
 // Meta is the one row that says where the store stands. It is written with
@@ -264,6 +264,7 @@ type Meta struct {
 	Configuration *Configuration         `protobuf:"bytes,9,opt,name=configuration,proto3" json:"configuration,omitempty"`
 	Marks         []*Mark                `protobuf:"bytes,10,rep,name=marks,proto3" json:"marks,omitempty"`                                     // ascending by node
 	ValueKeyUses  []*KeyUses             `protobuf:"bytes,11,rep,name=value_key_uses,json=valueKeyUses,proto3" json:"value_key_uses,omitempty"` // ascending by key
+	Swept         []byte                 `protobuf:"bytes,12,opt,name=swept,proto3" json:"swept,omitempty"`                                     // the last due that was ended
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -371,6 +372,13 @@ func (x *Meta) GetMarks() []*Mark {
 func (x *Meta) GetValueKeyUses() []*KeyUses {
 	if x != nil {
 		return x.ValueKeyUses
+	}
+	return nil
+}
+
+func (x *Meta) GetSwept() []byte {
+	if x != nil {
+		return x.Swept
 	}
 	return nil
 }
@@ -1596,6 +1604,7 @@ type Remembered struct {
 	Digest        []byte                 `protobuf:"bytes,3,opt,name=digest,proto3" json:"digest,omitempty"`
 	Result        []byte                 `protobuf:"bytes,4,opt,name=result,proto3" json:"result,omitempty"` // Result, marshalled
 	Time          int64                  `protobuf:"varint,5,opt,name=time,proto3" json:"time,omitempty"`
+	Until         int64                  `protobuf:"varint,6,opt,name=until,proto3" json:"until,omitempty"` // of its due; 0 in stores of format 2
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1665,6 +1674,59 @@ func (x *Remembered) GetTime() int64 {
 	return 0
 }
 
+func (x *Remembered) GetUntil() int64 {
+	if x != nil {
+		return x.Until
+	}
+	return 0
+}
+
+// RequestDues are those of an entry's requests that end at the same moment, in their
+// order. Each has 48 bytes: eight opaque ones, the request's time, and its key.
+type RequestDues struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Items         []byte                 `protobuf:"bytes,1,opt,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RequestDues) Reset() {
+	*x = RequestDues{}
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RequestDues) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RequestDues) ProtoMessage() {}
+
+func (x *RequestDues) ProtoReflect() protoreflect.Message {
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RequestDues.ProtoReflect.Descriptor instead.
+func (*RequestDues) Descriptor() ([]byte, []int) {
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
+}
+
+func (x *RequestDues) GetItems() []byte {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
 // Expiry is something that a sweep ends.
 type Expiry struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
@@ -1677,7 +1739,7 @@ type Expiry struct {
 
 func (x *Expiry) Reset() {
 	*x = Expiry{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1689,7 +1751,7 @@ func (x *Expiry) String() string {
 func (*Expiry) ProtoMessage() {}
 
 func (x *Expiry) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[17]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1702,7 +1764,7 @@ func (x *Expiry) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Expiry.ProtoReflect.Descriptor instead.
 func (*Expiry) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{17}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *Expiry) GetKind() Expiry_Kind {
@@ -1745,7 +1807,7 @@ type Key struct {
 
 func (x *Key) Reset() {
 	*x = Key{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1757,7 +1819,7 @@ func (x *Key) String() string {
 func (*Key) ProtoMessage() {}
 
 func (x *Key) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[18]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1770,7 +1832,7 @@ func (x *Key) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Key.ProtoReflect.Descriptor instead.
 func (*Key) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{18}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Key) GetKind() Key_Kind {
@@ -1852,7 +1914,7 @@ type Keys struct {
 
 func (x *Keys) Reset() {
 	*x = Keys{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1864,7 +1926,7 @@ func (x *Keys) String() string {
 func (*Keys) ProtoMessage() {}
 
 func (x *Keys) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[19]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1877,7 +1939,7 @@ func (x *Keys) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Keys.ProtoReflect.Descriptor instead.
 func (*Keys) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{19}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *Keys) GetKeys() []*Key {
@@ -1898,7 +1960,7 @@ type KeyUses struct {
 
 func (x *KeyUses) Reset() {
 	*x = KeyUses{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1910,7 +1972,7 @@ func (x *KeyUses) String() string {
 func (*KeyUses) ProtoMessage() {}
 
 func (x *KeyUses) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[20]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1923,7 +1985,7 @@ func (x *KeyUses) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyUses.ProtoReflect.Descriptor instead.
 func (*KeyUses) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{20}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *KeyUses) GetKeyId() uint32 {
@@ -1953,7 +2015,7 @@ type Reseal struct {
 
 func (x *Reseal) Reset() {
 	*x = Reseal{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1965,7 +2027,7 @@ func (x *Reseal) String() string {
 func (*Reseal) ProtoMessage() {}
 
 func (x *Reseal) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[21]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1978,7 +2040,7 @@ func (x *Reseal) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Reseal.ProtoReflect.Descriptor instead.
 func (*Reseal) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{21}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *Reseal) GetKeyId() uint32 {
@@ -2015,7 +2077,7 @@ type ChangeLog struct {
 
 func (x *ChangeLog) Reset() {
 	*x = ChangeLog{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2027,7 +2089,7 @@ func (x *ChangeLog) String() string {
 func (*ChangeLog) ProtoMessage() {}
 
 func (x *ChangeLog) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[22]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2040,7 +2102,7 @@ func (x *ChangeLog) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ChangeLog.ProtoReflect.Descriptor instead.
 func (*ChangeLog) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{22}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ChangeLog) GetFirst() uint64 {
@@ -2082,7 +2144,7 @@ type Position struct {
 
 func (x *Position) Reset() {
 	*x = Position{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2094,7 +2156,7 @@ func (x *Position) String() string {
 func (*Position) ProtoMessage() {}
 
 func (x *Position) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[23]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2107,7 +2169,7 @@ func (x *Position) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Position.ProtoReflect.Descriptor instead.
 func (*Position) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{23}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *Position) GetIndex() uint64 {
@@ -2139,7 +2201,7 @@ type Change struct {
 
 func (x *Change) Reset() {
 	*x = Change{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2151,7 +2213,7 @@ func (x *Change) String() string {
 func (*Change) ProtoMessage() {}
 
 func (x *Change) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[24]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2164,7 +2226,7 @@ func (x *Change) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Change.ProtoReflect.Descriptor instead.
 func (*Change) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{24}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *Change) GetPosition() *Position {
@@ -2219,7 +2281,7 @@ type Totals struct {
 
 func (x *Totals) Reset() {
 	*x = Totals{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2231,7 +2293,7 @@ func (x *Totals) String() string {
 func (*Totals) ProtoMessage() {}
 
 func (x *Totals) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[25]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2244,7 +2306,7 @@ func (x *Totals) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Totals.ProtoReflect.Descriptor instead.
 func (*Totals) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{25}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Totals) GetOverdue() uint64 {
@@ -2263,7 +2325,7 @@ type Blocked struct {
 
 func (x *Blocked) Reset() {
 	*x = Blocked{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2275,7 +2337,7 @@ func (x *Blocked) String() string {
 func (*Blocked) ProtoMessage() {}
 
 func (x *Blocked) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[26]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2288,7 +2350,7 @@ func (x *Blocked) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Blocked.ProtoReflect.Descriptor instead.
 func (*Blocked) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{26}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *Blocked) GetSubjects() []string {
@@ -2307,7 +2369,7 @@ type Members struct {
 
 func (x *Members) Reset() {
 	*x = Members{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2319,7 +2381,7 @@ func (x *Members) String() string {
 func (*Members) ProtoMessage() {}
 
 func (x *Members) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[27]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2332,7 +2394,7 @@ func (x *Members) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Members.ProtoReflect.Descriptor instead.
 func (*Members) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{27}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Members) GetMembers() []*Member {
@@ -2351,7 +2413,7 @@ type Tokens struct {
 
 func (x *Tokens) Reset() {
 	*x = Tokens{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2363,7 +2425,7 @@ func (x *Tokens) String() string {
 func (*Tokens) ProtoMessage() {}
 
 func (x *Tokens) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[28]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2376,7 +2438,7 @@ func (x *Tokens) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tokens.ProtoReflect.Descriptor instead.
 func (*Tokens) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{28}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Tokens) GetTokens() []*Token {
@@ -2397,7 +2459,7 @@ type RowBlock struct {
 
 func (x *RowBlock) Reset() {
 	*x = RowBlock{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2471,7 @@ func (x *RowBlock) String() string {
 func (*RowBlock) ProtoMessage() {}
 
 func (x *RowBlock) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[29]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2484,7 @@ func (x *RowBlock) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RowBlock.ProtoReflect.Descriptor instead.
 func (*RowBlock) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{29}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *RowBlock) GetFirst() uint64 {
@@ -2451,7 +2513,7 @@ type Postings struct {
 
 func (x *Postings) Reset() {
 	*x = Postings{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2463,7 +2525,7 @@ func (x *Postings) String() string {
 func (*Postings) ProtoMessage() {}
 
 func (x *Postings) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[30]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2476,7 +2538,7 @@ func (x *Postings) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Postings.ProtoReflect.Descriptor instead.
 func (*Postings) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{30}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *Postings) GetKeys() []uint64 {
@@ -2503,7 +2565,7 @@ type Index struct {
 
 func (x *Index) Reset() {
 	*x = Index{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2515,7 +2577,7 @@ func (x *Index) String() string {
 func (*Index) ProtoMessage() {}
 
 func (x *Index) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[31]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2528,7 +2590,7 @@ func (x *Index) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Index.ProtoReflect.Descriptor instead.
 func (*Index) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{31}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *Index) GetRuns() []uint64 {
@@ -2548,7 +2610,7 @@ type Tile struct {
 
 func (x *Tile) Reset() {
 	*x = Tile{}
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2560,7 +2622,7 @@ func (x *Tile) String() string {
 func (*Tile) ProtoMessage() {}
 
 func (x *Tile) ProtoReflect() protoreflect.Message {
-	mi := &file_fsm_fsmpb_state_proto_msgTypes[32]
+	mi := &file_fsm_fsmpb_state_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2573,7 +2635,7 @@ func (x *Tile) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Tile.ProtoReflect.Descriptor instead.
 func (*Tile) Descriptor() ([]byte, []int) {
-	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{32}
+	return file_fsm_fsmpb_state_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *Tile) GetHashes() []byte {
@@ -2587,7 +2649,7 @@ var File_fsm_fsmpb_state_proto protoreflect.FileDescriptor
 
 const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\n" +
-	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\xef\x02\n" +
+	"\x15fsm/fsmpb/state.proto\x12\vhexr.fsm.v1\"\x85\x03\n" +
 	"\x04Meta\x12\x16\n" +
 	"\x06format\x18\x01 \x01(\rR\x06format\x12\x1d\n" +
 	"\n" +
@@ -2601,7 +2663,8 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\rconfiguration\x18\t \x01(\v2\x1a.hexr.fsm.v1.ConfigurationR\rconfiguration\x12'\n" +
 	"\x05marks\x18\n" +
 	" \x03(\v2\x11.hexr.fsm.v1.MarkR\x05marks\x12:\n" +
-	"\x0evalue_key_uses\x18\v \x03(\v2\x14.hexr.fsm.v1.KeyUsesR\fvalueKeyUses\"D\n" +
+	"\x0evalue_key_uses\x18\v \x03(\v2\x14.hexr.fsm.v1.KeyUsesR\fvalueKeyUses\x12\x14\n" +
+	"\x05swept\x18\f \x01(\fR\x05swept\"D\n" +
 	"\x04Mark\x12\x12\n" +
 	"\x04node\x18\x01 \x01(\tR\x04node\x12\x14\n" +
 	"\x05index\x18\x02 \x01(\x04R\x05index\x12\x12\n" +
@@ -2721,14 +2784,17 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"\x05paths\x18\x01 \x03(\tR\x05paths\"7\n" +
 	"\x05Usage\x12\x18\n" +
 	"\asecrets\x18\x01 \x01(\x04R\asecrets\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\x86\x01\n" +
+	"\x05bytes\x18\x02 \x01(\x04R\x05bytes\"\x9c\x01\n" +
 	"\n" +
 	"Remembered\x12\x16\n" +
 	"\x06record\x18\x01 \x01(\fR\x06record\x12\x1c\n" +
 	"\toperation\x18\x02 \x01(\rR\toperation\x12\x16\n" +
 	"\x06digest\x18\x03 \x01(\fR\x06digest\x12\x16\n" +
 	"\x06result\x18\x04 \x01(\fR\x06result\x12\x12\n" +
-	"\x04time\x18\x05 \x01(\x03R\x04time\"\xdc\x01\n" +
+	"\x04time\x18\x05 \x01(\x03R\x04time\x12\x14\n" +
+	"\x05until\x18\x06 \x01(\x03R\x05until\"#\n" +
+	"\vRequestDues\x12\x14\n" +
+	"\x05items\x18\x01 \x01(\fR\x05items\"\xdc\x01\n" +
 	"\x06Expiry\x12,\n" +
 	"\x04kind\x18\x01 \x01(\x0e2\x18.hexr.fsm.v1.Expiry.KindR\x04kind\x12\x10\n" +
 	"\x03key\x18\x02 \x01(\fR\x03key\x12\x1d\n" +
@@ -2835,7 +2901,7 @@ func file_fsm_fsmpb_state_proto_rawDescGZIP() []byte {
 }
 
 var file_fsm_fsmpb_state_proto_enumTypes = make([]protoimpl.EnumInfo, 4)
-var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 34)
+var file_fsm_fsmpb_state_proto_msgTypes = make([]protoimpl.MessageInfo, 35)
 var file_fsm_fsmpb_state_proto_goTypes = []any{
 	(Expiry_Kind)(0),      // 0: hexr.fsm.v1.Expiry.Kind
 	(Key_Kind)(0),         // 1: hexr.fsm.v1.Key.Kind
@@ -2858,40 +2924,41 @@ var file_fsm_fsmpb_state_proto_goTypes = []any{
 	(*Page)(nil),          // 18: hexr.fsm.v1.Page
 	(*Usage)(nil),         // 19: hexr.fsm.v1.Usage
 	(*Remembered)(nil),    // 20: hexr.fsm.v1.Remembered
-	(*Expiry)(nil),        // 21: hexr.fsm.v1.Expiry
-	(*Key)(nil),           // 22: hexr.fsm.v1.Key
-	(*Keys)(nil),          // 23: hexr.fsm.v1.Keys
-	(*KeyUses)(nil),       // 24: hexr.fsm.v1.KeyUses
-	(*Reseal)(nil),        // 25: hexr.fsm.v1.Reseal
-	(*ChangeLog)(nil),     // 26: hexr.fsm.v1.ChangeLog
-	(*Position)(nil),      // 27: hexr.fsm.v1.Position
-	(*Change)(nil),        // 28: hexr.fsm.v1.Change
-	(*Totals)(nil),        // 29: hexr.fsm.v1.Totals
-	(*Blocked)(nil),       // 30: hexr.fsm.v1.Blocked
-	(*Members)(nil),       // 31: hexr.fsm.v1.Members
-	(*Tokens)(nil),        // 32: hexr.fsm.v1.Tokens
-	(*RowBlock)(nil),      // 33: hexr.fsm.v1.RowBlock
-	(*Postings)(nil),      // 34: hexr.fsm.v1.Postings
-	(*Index)(nil),         // 35: hexr.fsm.v1.Index
-	(*Tile)(nil),          // 36: hexr.fsm.v1.Tile
-	nil,                   // 37: hexr.fsm.v1.VersionMeta.LabelsEntry
+	(*RequestDues)(nil),   // 21: hexr.fsm.v1.RequestDues
+	(*Expiry)(nil),        // 22: hexr.fsm.v1.Expiry
+	(*Key)(nil),           // 23: hexr.fsm.v1.Key
+	(*Keys)(nil),          // 24: hexr.fsm.v1.Keys
+	(*KeyUses)(nil),       // 25: hexr.fsm.v1.KeyUses
+	(*Reseal)(nil),        // 26: hexr.fsm.v1.Reseal
+	(*ChangeLog)(nil),     // 27: hexr.fsm.v1.ChangeLog
+	(*Position)(nil),      // 28: hexr.fsm.v1.Position
+	(*Change)(nil),        // 29: hexr.fsm.v1.Change
+	(*Totals)(nil),        // 30: hexr.fsm.v1.Totals
+	(*Blocked)(nil),       // 31: hexr.fsm.v1.Blocked
+	(*Members)(nil),       // 32: hexr.fsm.v1.Members
+	(*Tokens)(nil),        // 33: hexr.fsm.v1.Tokens
+	(*RowBlock)(nil),      // 34: hexr.fsm.v1.RowBlock
+	(*Postings)(nil),      // 35: hexr.fsm.v1.Postings
+	(*Index)(nil),         // 36: hexr.fsm.v1.Index
+	(*Tile)(nil),          // 37: hexr.fsm.v1.Tile
+	nil,                   // 38: hexr.fsm.v1.VersionMeta.LabelsEntry
 }
 var file_fsm_fsmpb_state_proto_depIdxs = []int32{
 	6,  // 0: hexr.fsm.v1.Meta.configuration:type_name -> hexr.fsm.v1.Configuration
 	5,  // 1: hexr.fsm.v1.Meta.marks:type_name -> hexr.fsm.v1.Mark
-	24, // 2: hexr.fsm.v1.Meta.value_key_uses:type_name -> hexr.fsm.v1.KeyUses
+	25, // 2: hexr.fsm.v1.Meta.value_key_uses:type_name -> hexr.fsm.v1.KeyUses
 	7,  // 3: hexr.fsm.v1.Configuration.servers:type_name -> hexr.fsm.v1.Server
 	13, // 4: hexr.fsm.v1.Head.versions:type_name -> hexr.fsm.v1.VersionMeta
 	12, // 5: hexr.fsm.v1.Head.rotation:type_name -> hexr.fsm.v1.Rotation
-	37, // 6: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
+	38, // 6: hexr.fsm.v1.VersionMeta.labels:type_name -> hexr.fsm.v1.VersionMeta.LabelsEntry
 	17, // 7: hexr.fsm.v1.Directory.pages:type_name -> hexr.fsm.v1.DirectoryPage
 	0,  // 8: hexr.fsm.v1.Expiry.kind:type_name -> hexr.fsm.v1.Expiry.Kind
 	1,  // 9: hexr.fsm.v1.Key.kind:type_name -> hexr.fsm.v1.Key.Kind
 	2,  // 10: hexr.fsm.v1.Key.state:type_name -> hexr.fsm.v1.Key.State
-	22, // 11: hexr.fsm.v1.Keys.keys:type_name -> hexr.fsm.v1.Key
-	27, // 12: hexr.fsm.v1.ChangeLog.last:type_name -> hexr.fsm.v1.Position
-	27, // 13: hexr.fsm.v1.ChangeLog.trimmed:type_name -> hexr.fsm.v1.Position
-	27, // 14: hexr.fsm.v1.Change.position:type_name -> hexr.fsm.v1.Position
+	23, // 11: hexr.fsm.v1.Keys.keys:type_name -> hexr.fsm.v1.Key
+	28, // 12: hexr.fsm.v1.ChangeLog.last:type_name -> hexr.fsm.v1.Position
+	28, // 13: hexr.fsm.v1.ChangeLog.trimmed:type_name -> hexr.fsm.v1.Position
+	28, // 14: hexr.fsm.v1.Change.position:type_name -> hexr.fsm.v1.Position
 	3,  // 15: hexr.fsm.v1.Change.kind:type_name -> hexr.fsm.v1.Change.Kind
 	9,  // 16: hexr.fsm.v1.Members.members:type_name -> hexr.fsm.v1.Member
 	10, // 17: hexr.fsm.v1.Tokens.tokens:type_name -> hexr.fsm.v1.Token
@@ -2913,7 +2980,7 @@ func file_fsm_fsmpb_state_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_fsm_fsmpb_state_proto_rawDesc), len(file_fsm_fsmpb_state_proto_rawDesc)),
 			NumEnums:      4,
-			NumMessages:   34,
+			NumMessages:   35,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
