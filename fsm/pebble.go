@@ -14,7 +14,6 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"google.golang.org/protobuf/proto"
 
-	"github.com/hexrdev/hexrd/internal/durable"
 	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/seal"
 )
@@ -69,12 +68,6 @@ func openPebble(dir string, log *slog.Logger, failed func(error)) (*pebble.DB, e
 	}
 	return nil, fmt.Errorf("%w: open: %w", ErrCorrupt, err)
 }
-
-// files removes tables so that the raft log's syncs don't wait for it.
-type files struct{ vfs.FS }
-
-func (f files) Remove(name string) error { return durable.Remove(name) }
-func (f files) Unwrap() vfs.FS           { return f.FS }
 
 // damaged says in our words that a table can't be read.
 func damaged(err error) error {
