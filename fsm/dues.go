@@ -62,11 +62,17 @@ func readDues(r reader, it *pebble.Iterator) ([]due, error) {
 	if err := openValue(r, it.Key(), it.ValueAndErr, &block); err != nil {
 		return nil, err
 	}
-	items := block.GetItems()
-	if len(it.Key()) != 1+8+8 || len(items)%dueSize != 0 {
+	if len(it.Key()) != 1+8+8 {
 		return nil, errRow
 	}
-	at := slices.Clone(it.Key()[1:9])
+	return parseDues(it.Key()[1:9], block.GetItems())
+}
+
+// parseDues reads the items of a row, at a moment.
+func parseDues(at, items []byte) ([]due, error) {
+	if len(items)%dueSize != 0 {
+		return nil, errRow
+	}
 	dues := make([]due, 0, len(items)/dueSize)
 	for ; len(items) > 0; items = items[dueSize:] {
 		dues = append(dues, due{

@@ -145,13 +145,16 @@ func (x *access) save(r *record) {
 
 // addVersion gives the record its next version; its bytes are charged.
 func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[string]string) *fsmpb.VersionMeta {
-	digest := sha256.Sum256(sealed)
 	wrapped, _ := seal.ValueKeyID(sealed)
 	r.head.Version++
-	v := &fsmpb.VersionMeta{
-		Version: r.head.Version, CreatedAt: x.st.time, Size: size, Digest: digest[:],
-		RequestId: x.a.GetRequestId(), Labels: labels, ValueKey: wrapped,
-	}
+	one := &struct { // one piece of memory: a put goes through those of all versions
+		meta   fsmpb.VersionMeta
+		digest [sha256.Size]byte
+		id     [16]byte
+	}{digest: sha256.Sum256(sealed)}
+	v := &one.meta
+	v.Version, v.CreatedAt, v.Size, v.Labels, v.ValueKey = r.head.Version, x.st.time, size, labels, wrapped
+	v.Digest, v.RequestId = one.digest[:], append(one.id[:0], x.a.GetRequestId()...)
 	r.head.Versions = append(r.head.Versions, v)
 	x.st.use(wrapped, 1)
 	x.t.set(tableValue, valueKey(r.key, v.Version), &fsmpb.Value{Sealed: sealed})

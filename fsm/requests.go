@@ -10,8 +10,7 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 )
 
-// requestBucket is the time in whose table's part the rows of requests lie that end
-// in it: they come and go together.
+// requestBucket: rows of requests lie beside those that end in the same minute.
 const requestBucket = int64(time.Minute)
 
 // requests is where the database has what is remembered of requests. A row ends with
@@ -81,14 +80,12 @@ func (q *requests) wrote(until int64) {
 
 // drop deletes the buckets of which everything has ended, once that due was.
 func (q *requests) drop(batch *pebble.Batch, swept []byte) error {
-	if len(swept) == 0 || len(q.buckets) == 0 {
-		return nil
-	}
-	first, left := q.buckets[0], bucketOf(momentOf(swept))
-	if first >= left {
-		return nil
-	}
+	left := bucketOf(momentOf(swept))
 	i, _ := slices.BinarySearch(q.buckets, left)
+	if i == 0 {
+		return nil
+	}
+	first := q.buckets[0]
 	q.buckets = slices.Delete(q.buckets, 0, i)
 	return batch.DeleteRange(bucketKey(first), bucketKey(left), nil)
 }
