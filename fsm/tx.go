@@ -22,7 +22,7 @@ const (
 	tableDirectory table = 'D' // opaque(scope) -> fsmpb.Directory
 	tablePage      table = 'P' // directory key + page -> fsmpb.Page
 	tableUsage     table = 'U' // opaque(agent or tenant) -> fsmpb.Usage
-	tableRequest   table = 'Q' // opaque(caller, request id) -> fsmpb.Remembered, of stores of format 2; a transaction has all there
+	tableRequest   table = 'Q' // opaque(caller, request id) -> fsmpb.Remembered, of stores of format 2; a transaction's lie under it, too
 	tableBucket    table = 'q' // minute of the end + opaque(caller, request id) -> fsmpb.Remembered
 	tableExpiry    table = 'E' // time + opaque -> fsmpb.Expiry
 	tableDue       table = 'e' // time + raft index -> fsmpb.RequestDues
