@@ -4,10 +4,16 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"pgregory.net/rapid"
+
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
+	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -38,6 +44,17 @@ type bench struct {
 	index uint64
 	now   int64
 	n     uint64 // makes salts and request ids
+}
+
+// openMemory is a database that is not a store's, on a file system in memory.
+func openMemory(t rapid.TB, fs vfs.FS) *pebble.DB {
+	db, err := pebble.Open("", &pebble.Options{FS: fs, DisableWAL: true, Logger: quiet.Library{
+		Log: slog.New(slog.DiscardHandler), Info: quiet.Never, Warn: quiet.Never, Error: quiet.Never,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return db
 }
 
 func newBench(t testing.TB) *bench {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"os"
 	"path/filepath"
 	"slices"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/hexrdev/hexrd/audit"
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
-	"github.com/hexrdev/hexrd/internal/quiet"
 	"github.com/hexrdev/hexrd/seal"
 )
 
@@ -42,13 +40,8 @@ func newIndexed(t rapid.TB, s shape) *indexed {
 }
 
 func (d *indexed) open(t rapid.TB) {
-	db, err := pebble.Open("", &pebble.Options{FS: d.fs, DisableWAL: true, Logger: quiet.Library{
-		Log: slog.New(slog.DiscardHandler), Info: quiet.Never, Warn: quiet.Never, Error: quiet.Never,
-	}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	d.db, d.r = db, reader{db, newCodec(d.keys)}
+	d.db = openMemory(t, d.fs)
+	d.r = reader{d.db, newCodec(d.keys)}
 }
 
 // entry adds rows as Apply does.

@@ -173,6 +173,12 @@ func (r reader) some(t table, from []byte, most int, fn func(it *pebble.Iterator
 	return from, n < most && err == nil, err
 }
 
+// empty reports whether a table has no row.
+func (r reader) empty(t table) (bool, error) {
+	_, whole, err := r.some(t, nil, 1, func(*pebble.Iterator) error { return nil })
+	return whole, err
+}
+
 var errRow = fmt.Errorf("%w: a row does not decode", ErrCorrupt)
 
 func decode(plaintext []byte, m proto.Message) error {

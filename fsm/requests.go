@@ -40,7 +40,7 @@ func openRequests(r reader, swept []byte, index uint64) (*requests, error) {
 	if err := it.Close(); err != nil {
 		return nil, fmt.Errorf("%w: scan: %w", ErrCorrupt, err)
 	}
-	_, none, err := r.some(tableRequest, nil, 1, func(*pebble.Iterator) error { return nil })
+	none, err := r.empty(tableRequest)
 	q.older = !none
 	return q, err
 }
@@ -90,8 +90,13 @@ func (q *requests) drop(batch *pebble.Batch, swept []byte) error {
 	return batch.DeleteRange(bucketKey(first), bucketKey(left), nil)
 }
 
-// isOlder: the row at that place is one of format 2.
-func isOlder(place []byte) bool { return table(place[0]) == tableRequest }
+// replaced: the row at that place was deleted. One of format 2 counts by itself, others
+// with their dues.
+func (q *requests) replaced(place string) {
+	if place != "" && table(place[0]) == tableRequest {
+		q.filter.remove([]byte(place[1:]))
+	}
+}
 
 // notAfter compares dues.
 func notAfter(due, swept []byte) bool { return bytes.Compare(due, swept) <= 0 }

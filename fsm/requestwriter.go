@@ -15,7 +15,7 @@ import (
 // asked is what an entry does with requests and with what is due.
 type asked struct {
 	index  uint64            // of the entry
-	places map[string][]byte // of the rows that were read, by their keys
+	places map[string]string // of the rows that were read, by what they have in a transaction
 	queued []due             // of the requests that are remembered
 	ended  []due             // of requests
 	last   []byte            // due that was ended, of any kind
@@ -31,7 +31,7 @@ func (w *writer) swept() []byte {
 }
 
 func (w *writer) recall(key []byte, m *fsmpb.Remembered) bool {
-	row, ok := w.pending[string(w.full(tableRequest, key))]
+	row, ok := w.touched(tableRequest, key)
 	if !ok {
 		var place []byte
 		var err error
@@ -39,9 +39,9 @@ func (w *writer) recall(key []byte, m *fsmpb.Remembered) bool {
 			w.fail(err)
 		} else if row != nil {
 			if w.asked.places == nil {
-				w.asked.places = map[string][]byte{}
+				w.asked.places = map[string]string{}
 			}
-			w.asked.places[string(key)] = place
+			w.asked.places[string(w.full(tableRequest, key))] = string(place)
 		}
 	}
 	if row == nil {
@@ -105,7 +105,7 @@ func (w *writer) due(by int64, most int) (dues []due, more bool) {
 
 // once: the request was remembered once, before this entry, and not since.
 func (w *writer) once(key []byte) bool {
-	_, touched := w.pending[string(w.full(tableRequest, key))]
+	_, touched := w.touched(tableRequest, key)
 	return !touched && w.cache.requests.filter.once(key)
 }
 
@@ -114,7 +114,7 @@ func (w *writer) hasEnded(d due) bool {
 	if d.request != nil {
 		return notAfter(d.key, w.swept())
 	}
-	row, touched := w.pending[string(w.full(tableExpiry, d.key))]
+	row, touched := w.touched(tableExpiry, d.key)
 	return touched && row == nil
 }
 
@@ -127,22 +127,15 @@ func (w *writer) ended(d due) {
 	w.asked.last = d.key
 }
 
-// stageRequests writes what is remembered now, and its dues; and deletes rows that it
-// takes the place of, and what is behind the sweeps.
+// stageRequests writes what is remembered now, and its dues; and deletes what is behind
+// the sweeps.
 func (w *writer) stageRequests(batch *pebble.Batch, sealer *seal.RowSealer) error {
 	a := &w.asked
-	for key, place := range a.places {
-		if _, changed := w.pending[string(w.full(tableRequest, []byte(key)))]; changed {
-			if err := batch.Delete(place, nil); err != nil {
-				return fmt.Errorf("write store: %w", err)
-			}
-		}
-	}
 	slices.SortFunc(a.queued, func(x, y due) int { return bytes.Compare(x.request, y.request) })
 	for _, d := range a.queued {
 		until := momentOf(d.key)
-		place := append(bucketKey(bucketOf(until)), d.request...)
-		if err := w.stage(batch, sealer, string(place), w.pending[string(w.full(tableRequest, d.request))]); err != nil {
+		row, _ := w.touched(tableRequest, d.request)
+		if err := w.stage(batch, sealer, string(append(bucketKey(bucketOf(until)), d.request...)), row); err != nil {
 			return err
 		}
 		w.cache.requests.wrote(until)
@@ -183,11 +176,6 @@ func (w *writer) noteRequests() {
 	for _, d := range a.ended {
 		for range 1 + d.more {
 			q.filter.remove(d.request)
-		}
-	}
-	for key, place := range a.places {
-		if _, changed := w.pending[string(w.full(tableRequest, []byte(key)))]; changed && isOlder(place) {
-			q.filter.remove([]byte(key))
 		}
 	}
 	for _, d := range a.queued {

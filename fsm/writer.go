@@ -160,6 +160,12 @@ func (w *writer) save(r *record) {
 	w.cache.records.keep(r)
 }
 
+// touched is what this entry wrote; nil: it deleted that.
+func (w *writer) touched(t table, key []byte) (row []byte, ok bool) {
+	row, ok = w.pending[string(w.full(t, key))]
+	return row, ok
+}
+
 func (w *writer) put(full, plaintext []byte) {
 	k, n := string(full), len(w.pending)
 	if w.pending[k] = plaintext; len(w.pending) > n {
@@ -181,10 +187,13 @@ func (w *writer) commit(db *pebble.DB) error {
 	defer func() { _ = batch.Close() }()
 	slices.Sort(w.order) // neighbours are found faster
 	for _, k := range w.order {
-		if table(k[0]) == tableRequest {
-			continue
+		row := w.pending[k]
+		if table(k[0]) == tableRequest { // stageRequests writes it: here goes what it takes the place of
+			if k, row = w.asked.places[k], nil; k == "" {
+				continue
+			}
 		}
-		if err := w.stage(batch, sealer, k, w.pending[k]); err != nil {
+		if err := w.stage(batch, sealer, k, row); err != nil {
 			return err
 		}
 	}
@@ -198,6 +207,7 @@ func (w *writer) commit(db *pebble.DB) error {
 	for _, k := range w.order {
 		switch table(k[0]) {
 		case tableRequest:
+			w.cache.requests.replaced(w.asked.places[k])
 			continue
 		case tableExpiry:
 			if w.pending[k] != nil {
