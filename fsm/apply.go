@@ -41,10 +41,11 @@ func (s *Store) Apply(index, term uint64, data []byte, capture bool) ([]*fsmpb.R
 }
 
 func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fsmpb.Result, error) {
-	e, err := s.entry(data)
+	known, err := s.entry(data)
 	if err != nil {
 		return nil, err
 	}
+	e := known.entry
 	trustDomain := s.st.trustDomain
 	for _, a := range e.GetAccesses() {
 		if b := a.GetBootstrap(); b != nil && trustDomain == "" {
@@ -77,6 +78,9 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		return nil, err
 	}
 	s.st.put(w, s.chain.tree.Hashes())
+	if known.decided != nil {
+		known.decided(index, results)
+	}
 	fault.Point("apply.decided")
 	if err := w.commit(s.db); err != nil {
 		return nil, err

@@ -110,7 +110,7 @@ func TestReplay(t *testing.T) {
 				}
 			}
 			if rapid.Bool().Draw(rt, "expected") {
-				other.Expect(data)
+				other.Expect(data, nil)
 			}
 			second, err := other.Apply(index, 1, data, capture)
 			if err != nil {
