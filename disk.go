@@ -105,6 +105,9 @@ func (s *Server) watchDisks(ctx context.Context) {
 	defer tick.Stop()
 	for {
 		own := s.lookAtDisk()
+		if s.node.Store().CopyValues(own == spaceOK) != nil {
+			s.log.Warn("copies of values could not be removed, or made, beside the store: look at the disk")
+		}
 		verdict := own
 		if s.leads() {
 			verdict = s.weighDisks(ctx, own)

@@ -42,6 +42,17 @@ func (s *Server) registerMetrics() {
 		}
 		return 0
 	})
+	counter("value_copy_reads_total", "Values that gets read from copies beside the store.", func() uint64 {
+		copies, _ := s.node.Store().ValueReads()
+		return copies
+	})
+	counter("value_store_reads_total", "Values that gets read from the store itself: of a large one, where no copy was made yet.", func() uint64 {
+		_, store := s.node.Store().ValueReads()
+		return store
+	})
+	gauge("value_copies_bytes", "What copies of values take on the disk.", func() float64 {
+		return float64(s.node.Store().CopiesSize())
+	})
 	counter("raft_log_syncs_total", "Syncs of the raft log's disk.", func() uint64 { return s.node.Counts().LogSyncs })
 	counter("snapshots_total", "Snapshots made or received.", func() uint64 { return s.node.Counts().Snapshots })
 	gauge("snapshot_seconds", "How long the last snapshot took.", func() float64 { return s.node.Counts().Snapshot.Seconds() })

@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"encoding/binary"
+	"math"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -32,6 +33,8 @@ type briefs struct {
 	from   []byte // where the reading goes on
 	loaded int
 	whole  bool
+	bytes  int64 // of their values
+	copies *copies
 }
 
 type brief struct {
@@ -39,12 +42,19 @@ type brief struct {
 	requestID [16]byte
 	digest    [32]byte
 	createdAt int64
-	version   uint64
+	version   uint32
 	size      uint32
+	copyAt    uint32 // see copyPlace
+	copyUnits uint16
 	provided  bool
 }
 
-func newBriefs() *briefs { return &briefs{tags: &[briefSets][briefSetMost]uint16{}} }
+func (b *brief) place() copyPlace     { return copyPlace{b.copyAt, b.copyUnits} }
+func (b *brief) setPlace(p copyPlace) { b.copyAt, b.copyUnits = p.at, p.units }
+
+func newBriefs(c *copies) *briefs {
+	return &briefs{tags: &[briefSets][briefSetMost]uint16{}, copies: c}
+}
 
 func tagOf(key []byte) uint16 { return binary.LittleEndian.Uint16(key[2:]) }
 
@@ -67,10 +77,17 @@ func (b *briefs) put(set uint16, at int, one brief) {
 func (b *briefs) remove(key []byte) {
 	set, i := b.find(key)
 	if i >= 0 {
+		b.gone(&b.sets[set][i])
 		last := len(b.sets[set]) - 1
 		b.put(set, i, b.sets[set][last])
 		b.sets[set] = b.sets[set][:last]
 	}
+}
+
+// gone is for one that is about to be.
+func (b *briefs) gone(one *brief) {
+	b.bytes -= int64(one.size)
+	b.copies.left(one.place())
 }
 
 // keep remembers a record as it stands, or forgets what it knew of it.
@@ -83,6 +100,11 @@ func (b *briefs) keep(r *record) {
 	set, i := b.find(r.key)
 	switch held := b.sets[set]; {
 	case i >= 0:
+		if held[i].digest == one.digest {
+			one.setPlace(held[i].place())
+			held[i].setPlace(copyPlace{})
+		}
+		b.gone(&held[i])
 	case len(held) < briefSetMost:
 		if i = len(held); i == cap(held) {
 			held = append(make([]brief, 0, min(i+briefSetStep, briefSetMost)), held...)
@@ -91,7 +113,9 @@ func (b *briefs) keep(r *record) {
 	default:
 		b.next = (b.next + 1) % briefSetMost
 		i = b.next
+		b.gone(&held[i])
 	}
+	b.bytes += int64(one.size)
 	b.put(set, i, one)
 }
 
@@ -129,7 +153,7 @@ func (b *briefs) look(key []byte, in placed, path string) (*glance, bool) {
 		requestID [16]byte
 	}{digest: one.digest, requestID: one.requestID}
 	v, g := &k.version, &k.glance
-	v.Version, v.CreatedAt, v.Size = one.version, one.createdAt, uint64(one.size)
+	v.Version, v.CreatedAt, v.Size = uint64(one.version), one.createdAt, uint64(one.size)
 	v.Digest, v.RequestId = k.digest[:], k.requestID[:]
 	*g = glance{key: key, in: in, path: path, exists: true, version: v}
 	if one.provided {
@@ -143,11 +167,45 @@ func briefly(r *record) (brief, bool) {
 	h, v := r.head, r.version(0)
 	if v == nil || v.GetDestroyed() || v.GetPending() || v.GetExpiresAt() != 0 || len(v.GetLabels()) != 0 ||
 		h.GetDeletedAt() != 0 || h.GetPeriod() != 0 || h.GetDueAt() != 0 || h.GetOverdue() ||
-		len(v.GetDigest()) != 32 || len(v.GetRequestId()) != 16 || v.GetSize() > seal.MaxValue {
+		len(v.GetDigest()) != 32 || len(v.GetRequestId()) != 16 || v.GetSize() > seal.MaxValue || v.GetVersion() > math.MaxUint32 {
 		return brief{}, false
 	}
 	return brief{
 		key: [16]byte(r.key), requestID: [16]byte(v.GetRequestId()), digest: [32]byte(v.GetDigest()),
-		createdAt: v.GetCreatedAt(), version: v.GetVersion(), size: uint32(v.GetSize()), provided: h.GetByProvisioner(),
+		createdAt: v.GetCreatedAt(), version: uint32(v.GetVersion()), size: uint32(v.GetSize()), provided: h.GetByProvisioner(),
 	}, true
+}
+
+// copied is the row of a value, by its key, where that is current and was copied.
+func (b *briefs) copied(value []byte) []byte {
+	one := b.current(value)
+	if one == nil || one.copyAt == 0 {
+		return nil
+	}
+	row := b.copies.read(one.place(), one.digest[:])
+	if row == nil {
+		one.setPlace(copyPlace{}) // its file is another's now
+	}
+	return row
+}
+
+// copy is for a row that copied did not find, or that was written.
+func (b *briefs) copy(value, row []byte) {
+	if b.bytes < b.copies.from {
+		return
+	}
+	if one := b.current(value); one != nil {
+		b.copies.left(one.place())
+		one.setPlace(b.copies.add(one.digest[:], row))
+	}
+}
+
+// current is the brief whose value has that key.
+func (b *briefs) current(value []byte) *brief {
+	record, version := value[:recordKeySize], binary.BigEndian.Uint64(value[recordKeySize:])
+	set, i := b.find(record)
+	if i < 0 || uint64(b.sets[set][i].version) != version {
+		return nil
+	}
+	return &b.sets[set][i]
 }

@@ -13,7 +13,7 @@ import (
 // What is remembered is what was kept last; a full set forgets others, never more.
 func TestBriefs(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		b, model := newBriefs(), map[uint16]uint64{}
+		b, model := newBriefs(newCopies("", nil)), map[uint16]uint64{}
 		for i := range uint64(rapid.IntRange(1, 200).Draw(t, "steps")) {
 			n := rapid.Uint16Range(0, 2*briefSetMost).Draw(t, "record") // all of one set
 			key := make([]byte, 32)

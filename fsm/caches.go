@@ -30,9 +30,9 @@ type caches struct {
 	due      dueFrom
 }
 
-func newCaches() *caches {
+func newCaches(c *copies) *caches {
 	return &caches{
-		rows: newGenerations[string](cachedBytes, sizeOfRow), records: newRecordCache(), opaques: newOpaqueCache(),
+		rows: newGenerations[string](cachedBytes, sizeOfRow), records: newRecordCache(c), opaques: newOpaqueCache(),
 		postedCallers: newPostedKeys(postedCaller), postedPaths: newPostedKeys(postedPath), requests: newRequests(),
 	}
 }

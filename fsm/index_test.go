@@ -46,7 +46,7 @@ func (d *indexed) open(t rapid.TB) {
 
 // entry adds rows as Apply does.
 func (d *indexed) entry(t rapid.TB, rows []audit.Row) {
-	w := newWriter(d.r, d.keys, newCaches(), 0)
+	w := newWriter(d.r, d.keys, newCaches(newCopies("", nil)), 0)
 	if err := d.x.work(w, len(rows)); err != nil {
 		t.Fatal(err)
 	}
@@ -83,7 +83,7 @@ func (d *indexed) reopen(t rapid.TB) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := newWriter(d.r, d.keys, newCaches(), 0)
+	w := newWriter(d.r, d.keys, newCaches(newCopies("", nil)), 0)
 	for i := x.covered(); i < uint64(len(d.rows)); i++ {
 		x.add(w, &d.rows[i])
 	}

@@ -29,8 +29,8 @@ type cached struct {
 	glance *glance
 }
 
-func newRecordCache() *recordCache {
-	return &recordCache{newGenerations[recordID](cachedVersions, weightOf), newBriefs(), newGenerations[string, bool](cachedScopes, nil)}
+func newRecordCache(c *copies) *recordCache {
+	return &recordCache{newGenerations[recordID](cachedVersions, weightOf), newBriefs(c), newGenerations[string, bool](cachedScopes, nil)}
 }
 
 func (c *recordCache) look(t tx, in placed, path string) *record {

@@ -90,6 +90,7 @@ func TestReplay(t *testing.T) {
 			rt.Fatal(err)
 		}
 		defer func() { _ = other.Close() }()
+		other.copies.from = 0
 		model, st := mapTx{}, newState(b.keys.ClusterID())
 		var log [][]byte
 		step := func(data []byte) {
@@ -105,7 +106,7 @@ func TestReplay(t *testing.T) {
 				other.cache.records.records.clear()
 				other.cache.records.records.most = rapid.SampledFrom([]int{0, cachedVersions}).Draw(rt, "kept") // 0: briefs decide
 				if rapid.Bool().Draw(rt, "forgotten") {
-					*other.cache.records.briefs = *newBriefs()
+					*other.cache.records.briefs = *newBriefs(other.copies)
 					other.cache.requests.filter = newRequestFilter(other.AppliedIndex())
 				}
 			}
@@ -162,6 +163,7 @@ func reopened(rt *rapid.T, t *testing.T, b *bench, s *Store, dir string) *Store 
 	if err != nil {
 		rt.Fatal(err)
 	}
+	again.copies.from = 0
 	return again
 }
 

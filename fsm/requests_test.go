@@ -97,7 +97,7 @@ func TestRequestTable(t *testing.T) {
 	rapid.Check(t, func(rt *rapid.T) {
 		db := openMemory(rt, vfs.NewMem())
 		defer func() { _ = db.Close() }()
-		q := &requestTable{t: rt, keys: keyring, r: reader{db, newCodec(keyring)}, cache: newCaches(), model: mapTx{}, now: testStart}
+		q := &requestTable{t: rt, keys: keyring, r: reader{db, newCodec(keyring)}, cache: newCaches(newCopies("", nil)), model: mapTx{}, now: testStart}
 		q.cache.records.briefs.whole = true
 		for range rapid.IntRange(1, 30).Draw(rt, "entries") {
 			q.now += int64(rapid.SampledFrom([]time.Duration{0, 0, 10 * time.Second, 50 * time.Second, 30 * time.Minute}).Draw(rt, "time"))

@@ -45,6 +45,7 @@ type Store struct {
 	failed  error
 	written int       // rows, by the last entry
 	reseal  resealing // of db
+	copies  *copies   // of db
 
 	mu    sync.RWMutex // readers hold it while they use db and chain; Restore swaps them
 	db    *pebble.DB   // nil: closed
@@ -53,6 +54,7 @@ type Store struct {
 
 	expected               expected
 	destroyed              atomic.Bool // since the last Erase
+	uncopied               atomic.Bool // see CopyValues
 	view                   atomic.Pointer[view]
 	applied, rows, changed broadcast
 	watchers               watchers
@@ -70,12 +72,16 @@ func Open(ctx context.Context, c Config) (*Store, error) {
 		return nil, fmt.Errorf("open store: %w", err)
 	}
 	s := &Store{cfg: c, codec: newCodec(c.Keys), log: c.Logger, closed: make(chan struct{}), broken: broken{done: make(chan struct{})}}
+	s.copies = newCopies(filepath.Join(c.Dir, copiesDir), c.Logger)
 	name, err := currentName(c.Dir)
 	if err != nil {
 		return nil, err
 	}
 	if err := s.load(name); err != nil {
 		return nil, err
+	}
+	if s.copies.open() != nil {
+		s.copies.fail()
 	}
 	if err := removeOthers(c.Dir, name); err != nil {
 		return nil, errors.Join(err, s.Close())
@@ -99,7 +105,8 @@ func (s *Store) load(name string) (err error) {
 	if st.format == 1 {
 		s.log.Info("the index of the audit rows is made anew, as this version keeps it", "rows", st.size)
 	}
-	cache := newCaches()
+	s.copies.forget()
+	cache := newCaches(s.copies)
 	if cache.requests, err = openRequests(r, st.swept, st.index); err != nil {
 		return errors.Join(err, db.Close())
 	}
@@ -202,6 +209,7 @@ func (s *Store) Close() error {
 	}
 	err := s.db.Close()
 	s.db = nil
+	s.copies.close()
 	if s.broken.is() {
 		return nil // its error is known
 	}

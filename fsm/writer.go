@@ -121,10 +121,20 @@ func (w *writer) committed(full []byte) []byte {
 
 // read returns an opened row of the database, nil where there is none.
 func (w *writer) read(full []byte) ([]byte, error) {
-	if table(full[0]) == tableValue {
-		return w.values.raw(w.reader, full)
+	if table(full[0]) != tableValue {
+		return w.raw(full)
 	}
-	return w.raw(full)
+	briefs := w.cache.records.briefs
+	if row := briefs.copied(full[1:]); row != nil {
+		briefs.copies.reads.Add(1)
+		return row, nil
+	}
+	briefs.copies.other.Add(1)
+	row, err := w.values.raw(w.reader, full)
+	if row != nil {
+		briefs.copy(full[1:], row)
+	}
+	return row, err
 }
 
 func (w *writer) set(t table, key []byte, m proto.Message) {
@@ -213,6 +223,10 @@ func (w *writer) commit(db *pebble.DB) error {
 			if w.pending[k] != nil {
 				w.cache.due.wrote(momentOf([]byte(k[1:9])))
 			}
+		case tableValue:
+			if row := w.pending[k]; row != nil {
+				w.cache.records.briefs.copy([]byte(k[1:]), row)
+			}
 		}
 		if row := w.pending[k]; len(row) <= cachedSize && cacheable(table(k[0])) {
 			w.cache.rows.add(k, row)
@@ -220,6 +234,7 @@ func (w *writer) commit(db *pebble.DB) error {
 			w.cache.rows.remove(k)
 		}
 	}
+	w.cache.records.briefs.copies.flush()
 	return nil
 }
 
