@@ -10,21 +10,33 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// What is remembered is what was kept last; a full set forgets others, never more.
+// What is remembered is what was kept last; a full set forgets others, never more. The
+// copies of values that nobody remembers are not current.
 func TestBriefs(t *testing.T) {
+	dir := t.TempDir()
 	rapid.Check(t, func(t *rapid.T) {
-		b, model := newBriefs(newCopies("", nil)), map[uint16]uint64{}
+		c := newCopies(dir, nil)
+		if err := c.open(); err != nil {
+			t.Fatal(err)
+		}
+		defer c.close()
+		c.from = 0
+		b, model := newBriefs(c), map[uint16]uint64{}
 		for i := range uint64(rapid.IntRange(1, 200).Draw(t, "steps")) {
 			n := rapid.Uint16Range(0, 2*briefSetMost).Draw(t, "record") // all of one set
 			key := make([]byte, 32)
 			binary.BigEndian.PutUint16(key[8:], n)
+			digest := [32]byte{byte(rapid.IntRange(0, 1).Draw(t, "digest"))}
 			r := &record{key: key, head: &fsmpb.Head{Version: i + 1, Versions: []*fsmpb.VersionMeta{
-				{Version: i + 1, Digest: make([]byte, 32), RequestId: make([]byte, 16)},
+				{Version: i + 1, Size: i % 7, Digest: digest[:], RequestId: make([]byte, 16)},
 			}}}
 			switch rapid.SampledFrom([]string{"keep", "keep", "unusual", "remove"}).Draw(t, "op") {
 			case "keep":
 				b.keep(r)
 				model[n] = i + 1
+				if rapid.Bool().Draw(t, "copied") {
+					b.copy(valueKey(key, i+1), []byte{byte(i)})
+				}
 				if g, ok := b.look(key, placed{}, "p"); !ok || g.version.GetVersion() != i+1 {
 					t.Fatal("what was just kept is not known")
 				}
@@ -42,6 +54,13 @@ func TestBriefs(t *testing.T) {
 			}
 			if held := len(b.sets[0]); held > briefSetMost {
 				t.Fatalf("a set holds %d", held)
+			}
+			bytes, units := int64(0), 0
+			for j := range b.sets[0] {
+				bytes, units = bytes+int64(b.sets[0][j].size), units+int(b.sets[0][j].copyUnits)
+			}
+			if bytes != b.bytes || c.last != nil && units != c.last.current {
+				t.Fatalf("%d bytes and %d units are current, not %d and %v", bytes, units, b.bytes, c.last)
 			}
 		}
 	})

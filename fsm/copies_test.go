@@ -86,6 +86,63 @@ func TestCopies(t *testing.T) {
 	})
 }
 
+// full lets the next copy go to the next file.
+func (c *copies) full() {
+	c.flush()
+	c.last.used = copyFileUnits
+}
+
+// The file that is written anew is the one with the fewest current copies, under a number that no
+// other has.
+func TestCopiesMakeRoom(t *testing.T) {
+	c := newCopies(t.TempDir(), slog.New(slog.DiscardHandler))
+	if err := c.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	digest, row := make([]byte, 32), make([]byte, 1000)
+	kept := c.add(digest, row)
+	c.full()
+	left := c.add(digest, row)
+	c.left(left)
+	c.full()
+	c.number = copyFileNumber // the next is the first again, which is taken
+	next := c.add(digest, row)
+	if kept.file() != 1 || left.file() != 2 || next.file() != 2 {
+		t.Fatalf("copies are in files %d, %d and %d", kept.file(), left.file(), next.file())
+	}
+	if c.read(kept, digest) == nil || c.read(left, digest) != nil && left != next || c.read(next, digest) == nil {
+		t.Error("what is current is gone, or what is gone is read")
+	}
+	if n := c.taken.Load(); n != 2 {
+		t.Errorf("%d files", n)
+	}
+}
+
+// What a file has lost, or was altered, is not there.
+func TestDamagedCopies(t *testing.T) {
+	c := newCopies(t.TempDir(), slog.New(slog.DiscardHandler))
+	if err := c.open(); err != nil {
+		t.Fatal(err)
+	}
+	defer c.close()
+	digest := make([]byte, 32)
+	p := c.add(digest, make([]byte, 1000))
+	c.flush()
+	for name, damage := range map[string]func() error{
+		"a long one": func() error { _, err := c.last.file.WriteAt(bytes.Repeat([]byte{0xff}, 8), 0); return err },
+		"no one":     func() error { _, err := c.last.file.WriteAt(make([]byte, 1088), 0); return err },
+		"an end":     func() error { return c.last.file.Truncate(100) },
+	} {
+		if err := damage(); err != nil {
+			t.Fatal(err)
+		}
+		if row := c.read(p, digest); row != nil {
+			t.Errorf("%s: %x", name, row)
+		}
+	}
+}
+
 // copying is a cluster that copies values from the first one on.
 func copying(t *testing.T) *bench {
 	b := newCluster(t)
@@ -116,7 +173,12 @@ func (b *bench) released(want string) (copied bool) {
 }
 
 func TestGetsReadCopies(t *testing.T) {
-	b := copying(t)
+	b := newCluster(t)
+	b.one(mainID, put("k", agentScope, "small"), ok)
+	if b.released("small") || b.released("small") {
+		t.Error("a small store's value is copied")
+	}
+	b = copying(t)
 	b.one(mainID, put("k", agentScope, "first"), ok)
 	if !b.released("first") {
 		t.Error("what was put is not read from a copy")
@@ -174,6 +236,9 @@ func TestCopiesOfAStoreThatOpens(t *testing.T) {
 	}
 	if err := b.store.Restore(t.Context(), check); err != nil {
 		t.Fatal(err)
+	}
+	if len(b.store.copies.files) != 0 {
+		t.Error("copies of the replaced store are kept")
 	}
 	again("restored")
 }

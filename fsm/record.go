@@ -114,9 +114,11 @@ func (x *access) ended(v *fsmpb.VersionMeta) bool {
 // grace lasts.
 func (x *access) prune(r *record) {
 	previous := uint64(0)
-	for _, v := range r.head.GetVersions() {
-		if v.GetExpiresAt() != 0 && !x.ended(v) {
-			previous = v.GetVersion()
+	if r.head.GetGeneration() != 0 { // it was rotated once: else a put need not look at all versions
+		for _, v := range r.head.GetVersions() {
+			if v.GetExpiresAt() != 0 && !x.ended(v) {
+				previous = v.GetVersion()
+			}
 		}
 	}
 	for i := 0; i < len(r.head.Versions) && uint64(len(r.head.Versions)) > x.limits.GetVersionsKept(); {
