@@ -60,7 +60,11 @@ func goldenRows() map[string]proto.Message {
 		"row_3_remembered": &fsmpb.Remembered{Record: id, Operation: 2, Digest: id, Result: id, Time: testStart, Until: testStart + hour},
 		"row_3_dues":       &fsmpb.RequestDues{Items: slices.Concat(id[:8], id[8:], id, id)},
 		"row_3_meta":       &fsmpb.Meta{Format: 3, Index: 9, Swept: id},
-		"row_1_directory":  &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
+		"row_4_head": &fsmpb.Head{
+			Path: "a", Version: 2, Versions: []*fsmpb.VersionMeta{{Version: 1, Apart: true}, {Version: 2, Digest: id, RequestId: id, Apart: true}},
+		},
+		"row_4_value":     &fsmpb.Value{Sealed: id, RequestId: id},
+		"row_1_directory": &fsmpb.Directory{NextPage: 2, Pages: []*fsmpb.DirectoryPage{{Id: 0}, {Id: 1, First: "m"}}},
 	}
 }
 

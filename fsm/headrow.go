@@ -9,13 +9,13 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// headRoom is about what a version takes in a head's row.
-const headRoom = 80
+// headRoom is about what a version takes in a head's row: the current one twice that.
+const headRoom = 40
 
 // appendHead encodes a head as protobuf does, without reflection: a put writes it with
 // all versions that are kept, and it was most of what a put encoded.
 func appendHead(b []byte, h *fsmpb.Head) []byte {
-	b = slices.Grow(b, 2*headRoom+len(h.GetPath())+len(h.GetScope())+headRoom*len(h.GetVersions()))
+	b = slices.Grow(b, 4*headRoom+len(h.GetPath())+len(h.GetScope())+headRoom*len(h.GetVersions()))
 	b = appendText(b, 1, h.GetPath())
 	b = appendText(b, 2, h.GetScope())
 	b = appendNumber(b, 3, h.GetVersion())
@@ -52,6 +52,7 @@ func appendVersion(b []byte, v *fsmpb.VersionMeta) []byte {
 	if key := v.GetValueKey(); key != 0 {
 		b = protowire.AppendFixed32(protowire.AppendTag(b, 11, protowire.Fixed32Type), key)
 	}
+	b = appendTruth(b, 12, v.GetApart())
 	b = appendTruth(b, 20, v.GetPending())
 	b = appendNumber(b, 21, uint64(v.GetExpiresAt()))
 	return append(b, v.ProtoReflect().GetUnknown()...)

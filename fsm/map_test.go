@@ -29,10 +29,10 @@ func (m mapTx) glance(in placed, path string) *glance { return readRecord(m, in,
 func (m mapTx) take(in placed, path string) *record   { return readRecord(m, in, path) }
 func (m mapTx) save(r *record)                        { m.set(tableHead, r.key, r.head) }
 
-func (m mapTx) value(record []byte, version uint64) []byte {
+func (m mapTx) value(record []byte, version uint64) (sealed, requestID []byte) {
 	var v fsmpb.Value
 	m.get(tableValue, valueKey(record, version), &v)
-	return v.GetSealed()
+	return v.GetSealed(), v.GetRequestId()
 }
 
 func (m mapTx) set(t table, key []byte, row proto.Message) {

@@ -27,7 +27,10 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 	res := granted()
 	if x.capture {
 		s := g.secret()
-		s.Sealed = x.t.value(g.key, x.version)
+		sealed, id := x.t.value(g.key, x.version)
+		if s.Sealed = sealed; len(s.GetDigest()) == 0 {
+			s.Digest, s.RequestId = identify(sealed, id)
+		}
 		res.Value = &fsmpb.Result_Secret{Secret: s}
 	}
 	return res

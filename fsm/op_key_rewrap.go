@@ -40,18 +40,27 @@ func (x *access) rewrap(key uint32, item *fsmpb.Rewrap) bool {
 		return false
 	}
 	v := r.version(item.GetVersion())
-	if v == nil || v.GetDestroyed() || !bytes.Equal(v.GetDigest(), item.GetDigest()) {
+	if v == nil || v.GetDestroyed() {
 		return false
 	}
-	sealed, err := seal.WithWrappedKey(x.t.value(r.key, v.GetVersion()), key, item.GetWrapped())
+	old, id := x.t.value(r.key, v.GetVersion())
+	if digest := sha256.Sum256(old); !bytes.Equal(digest[:], item.GetDigest()) {
+		return false
+	}
+	sealed, err := seal.WithWrappedKey(old, key, item.GetWrapped())
 	if err != nil {
 		return false
 	}
-	digest := sha256.Sum256(sealed)
+	if len(id) == 0 {
+		id = v.GetRequestId()
+	}
 	x.st.use(v.GetValueKey(), -1)
 	x.st.use(key, 1)
-	v.Digest, v.ValueKey = digest[:], key
-	x.t.set(tableValue, valueKey(r.key, v.GetVersion()), &fsmpb.Value{Sealed: sealed})
+	v.ValueKey, v.Apart = key, true
+	if v.Digest, v.RequestId = identify(sealed, id); v.GetVersion() != r.current() {
+		setApart(v)
+	}
+	x.t.set(tableValue, valueKey(r.key, v.GetVersion()), &fsmpb.Value{Sealed: sealed, RequestId: id})
 	x.save(r)
 	return true
 }

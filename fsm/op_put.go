@@ -70,16 +70,16 @@ func (x *access) write(op *fsmpb.Put, r *record) {
 	if r.head.GetDeletedAt() != 0 { // a put ends a deletion: what was deleted does not come back
 		x.empty(r)
 	}
-	fresh := !r.present()
+	fresh, old := !r.present(), r.version(0)
 	if r.head == nil {
 		r.head = &fsmpb.Head{Path: r.path, Scope: r.in.text, CreatedAt: x.st.time}
 	}
-	x.addVersion(r, op.GetSealed(), op.GetSize(), op.GetLabels())
+	v := x.addVersion(r, op.GetSealed(), op.GetSize(), op.GetLabels())
 	r.head.ByProvisioner = x.caller.Class == ClassProvisioner
 	if op.Rotation != nil {
 		r.head.Period = op.GetRotation()
 	}
-	x.setCurrent(r, r.head.Version)
+	x.setCurrent(r, old, v)
 	if fresh {
 		r.owed.secrets++
 		x.enlist(r.in.Scope, r.path)

@@ -95,7 +95,9 @@ func (x *access) rotateStage(op *fsmpb.RotateStage) *fsmpb.Result {
 		labels = r.version(0).GetLabels()
 	}
 	base := r.current()
-	x.addVersion(r, op.GetSealed(), op.GetSize(), labels).Pending = true
+	v := x.addVersion(r, op.GetSealed(), op.GetSize(), labels)
+	v.Pending = true
+	setApart(v)
 	r.head.Current = base
 	r.head.Rotation.Pending, r.head.Rotation.Base = r.head.Version, base
 	x.save(r)
@@ -128,7 +130,8 @@ func (x *access) rotateCommit(op *fsmpb.RotateCommit) *fsmpb.Result {
 		return res
 	}
 	state := &fsmpb.RotationState{Path: r.path, Scope: r.in.text, Current: op.GetVersion(), Pending: op.GetVersion()}
-	if old := r.version(0); old != nil && !old.GetDestroyed() {
+	old := r.version(0)
+	if old != nil && !old.GetDestroyed() {
 		old.ExpiresAt = x.st.time + op.GetGrace()
 		x.expire(old.ExpiresAt, &fsmpb.Expiry{Kind: fsmpb.Expiry_KIND_GRACE, Key: r.key})
 		state.Previous, state.PreviousUntil = old.GetVersion(), old.GetExpiresAt()
@@ -136,7 +139,7 @@ func (x *access) rotateCommit(op *fsmpb.RotateCommit) *fsmpb.Result {
 	pending.Pending = false
 	r.head.ByProvisioner = rot.GetByProvisioner()
 	r.head.Rotation = nil
-	x.setCurrent(r, op.GetVersion())
+	x.setCurrent(r, old, pending)
 	x.prune(r)
 	x.save(r)
 	x.note(r, fsmpb.Change_KIND_ROTATE, op.GetVersion())

@@ -95,13 +95,31 @@ func (r *record) current() uint64 {
 	return r.head.GetVersion()
 }
 
-// setCurrent makes a version the one that a get reads, from now on.
-func (x *access) setCurrent(r *record, version uint64) {
-	r.head.Current, r.head.CurrentSince = version, x.st.time
-	if version == r.head.GetVersion() {
+// setCurrent makes a version the one that a get reads, from now on, in place of old.
+func (x *access) setCurrent(r *record, old, v *fsmpb.VersionMeta) {
+	r.head.Current, r.head.CurrentSince = v.GetVersion(), x.st.time
+	if v.GetVersion() == r.head.GetVersion() {
 		r.head.Current = 0
 	}
+	if len(v.GetDigest()) == 0 {
+		v.Digest, v.RequestId = identify(x.t.value(r.key, v.GetVersion()))
+	}
+	setApart(old)
 	x.arm(r)
+}
+
+// identify gives what a head says of its current version's value alone.
+func identify(sealed, requestID []byte) (digest, id []byte) {
+	sum := sha256.Sum256(sealed)
+	return sum[:], requestID
+}
+
+// setApart leaves it to a version's value to say its digest and request id, where that
+// does: every put writes the head, with all versions.
+func setApart(v *fsmpb.VersionMeta) {
+	if v.GetApart() {
+		v.Digest, v.RequestId = nil, nil
+	}
 }
 
 // ended: the time of a version's grace is over.
@@ -156,10 +174,10 @@ func (x *access) addVersion(r *record, sealed []byte, size uint64, labels map[st
 	}{digest: sha256.Sum256(sealed)}
 	v := &one.meta
 	v.Version, v.CreatedAt, v.Size, v.Labels, v.ValueKey = r.head.Version, x.st.time, size, labels, wrapped
-	v.Digest, v.RequestId = one.digest[:], append(one.id[:0], x.a.GetRequestId()...)
+	v.Digest, v.RequestId, v.Apart = one.digest[:], append(one.id[:0], x.a.GetRequestId()...), true
 	r.head.Versions = append(r.head.Versions, v)
 	x.st.use(wrapped, 1)
-	x.t.set(tableValue, valueKey(r.key, v.Version), &fsmpb.Value{Sealed: sealed})
+	x.t.set(tableValue, valueKey(r.key, v.Version), &fsmpb.Value{Sealed: sealed, RequestId: v.RequestId})
 	r.owed.bytes += int64(size)
 	return v
 }

@@ -3,7 +3,6 @@ package fsm
 import (
 	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"slices"
@@ -75,7 +74,7 @@ func staleOf(r reader, it *pebble.Iterator, record []byte, key uint32) ([]StaleV
 	}
 	var out []StaleVersion
 	for _, v := range h.GetVersions() {
-		if v.GetDestroyed() || v.GetValueKey() == key || len(v.GetRequestId()) != idSize {
+		if v.GetDestroyed() || v.GetValueKey() == key {
 			continue
 		}
 		var value fsmpb.Value
@@ -83,11 +82,14 @@ func staleOf(r reader, it *pebble.Iterator, record []byte, key uint32) ([]StaleV
 		if err != nil {
 			return nil, err
 		}
-		digest := sha256.Sum256(value.GetSealed())
-		if !found || !bytes.Equal(digest[:], v.GetDigest()) { // changed since the head was read
+		digest, id := identify(value.GetSealed(), value.GetRequestId())
+		if len(id) == 0 {
+			id = v.GetRequestId()
+		}
+		if !found || len(id) != idSize || !v.GetApart() && !bytes.Equal(digest, v.GetDigest()) { // changed since the head was read
 			continue
 		}
-		out = append(out, StaleVersion{record, v.GetVersion(), [16]byte(v.GetRequestId()), v.GetDigest(), value.GetSealed()})
+		out = append(out, StaleVersion{record, v.GetVersion(), [16]byte(id), digest, value.GetSealed()})
 	}
 	return out, nil
 }

@@ -17,8 +17,8 @@ import (
 )
 
 // storeFormat is of the tables and their keys. 2: an index in place of table I. 3:
-// tables q and e for requests.
-const storeFormat = 3
+// tables q and e for requests. 4: heads leave digests and request ids to values.
+const storeFormat = 4
 
 // Config of a Store.
 type Config struct {

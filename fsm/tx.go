@@ -55,8 +55,9 @@ type tx interface {
 	save(r *record)
 	set(t table, key []byte, m proto.Message)
 	del(t table, key []byte)
-	// value is the sealed bytes of a version. They are shared, and must not be changed.
-	value(record []byte, version uint64) []byte
+	// value is the sealed bytes of a version, and the request id of its put, where it has
+	// that. They are shared, and must not be changed.
+	value(record []byte, version uint64) (sealed, requestID []byte)
 	// recall reads what is remembered of a request into m and reports whether anything is.
 	recall(key []byte, m *fsmpb.Remembered) bool
 	// remember keeps a request until its due is ended.

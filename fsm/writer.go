@@ -71,39 +71,42 @@ func (w *writer) get(t table, key []byte, m proto.Message) bool {
 	return true
 }
 
-func (w *writer) value(record []byte, version uint64) []byte {
+func (w *writer) value(record []byte, version uint64) (sealed, requestID []byte) {
 	full := w.full(tableValue, valueKey(record, version))
 	row, ok := w.pending[string(full)]
 	if !ok {
 		row = w.committed(full)
 	}
-	sealed, err := sealedIn(row)
+	sealed, requestID, err := valueIn(row)
 	if err != nil {
 		w.fail(err)
 	}
-	return sealed
+	return sealed, requestID
 }
 
-// sealedIn is the one field of a fsmpb.Value, in the row's own memory: a value is
-// copied once less for each get.
-func sealedIn(row []byte) (sealed []byte, err error) {
+// valueIn decodes a fsmpb.Value in the row's own memory: a value is copied once less for
+// each get.
+func valueIn(row []byte) (sealed, requestID []byte, err error) {
 	for len(row) > 0 {
 		num, typ, n := protowire.ConsumeTag(row)
 		if n < 0 {
-			return nil, errRow
+			return nil, nil, errRow
 		}
 		row = row[n:]
-		if num == 1 && typ == protowire.BytesType {
+		switch {
+		case num == 1 && typ == protowire.BytesType:
 			sealed, n = protowire.ConsumeBytes(row)
-		} else {
+		case num == 2 && typ == protowire.BytesType:
+			requestID, n = protowire.ConsumeBytes(row)
+		default:
 			n = protowire.ConsumeFieldValue(num, typ, row)
 		}
 		if n < 0 {
-			return nil, errRow
+			return nil, nil, errRow
 		}
 		row = row[n:]
 	}
-	return sealed, nil
+	return sealed, requestID, nil
 }
 
 func (w *writer) committed(full []byte) []byte {

@@ -1190,17 +1190,20 @@ func (x *Rotation) GetByProvisioner() bool {
 }
 
 type VersionMeta struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Version       uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
-	CreatedAt     int64                  `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
-	Size          uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
-	Digest        []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
-	RequestId     []byte                 `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
-	Destroyed     bool                   `protobuf:"varint,6,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
-	Labels        map[string]string      `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
-	ValueKey      uint32                 `protobuf:"fixed32,11,opt,name=value_key,json=valueKey,proto3" json:"value_key,omitempty"`   // that its data key is wrapped under
-	Pending       bool                   `protobuf:"varint,20,opt,name=pending,proto3" json:"pending,omitempty"`                      // of a rotation that is under way
-	ExpiresAt     int64                  `protobuf:"varint,21,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // not readable from then on; 0: no end
+	state     protoimpl.MessageState `protogen:"open.v1"`
+	Version   uint64                 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	CreatedAt int64                  `protobuf:"varint,2,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	Size      uint64                 `protobuf:"varint,3,opt,name=size,proto3" json:"size,omitempty"`
+	Digest    []byte                 `protobuf:"bytes,4,opt,name=digest,proto3" json:"digest,omitempty"`
+	RequestId []byte                 `protobuf:"bytes,5,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"`
+	Destroyed bool                   `protobuf:"varint,6,opt,name=destroyed,proto3" json:"destroyed,omitempty"`
+	Labels    map[string]string      `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	ValueKey  uint32                 `protobuf:"fixed32,11,opt,name=value_key,json=valueKey,proto3" json:"value_key,omitempty"` // that its data key is wrapped under
+	// The value has the request id, and what the digest is of: both stand here while
+	// this is the version that a get reads, and only then.
+	Apart         bool  `protobuf:"varint,12,opt,name=apart,proto3" json:"apart,omitempty"`
+	Pending       bool  `protobuf:"varint,20,opt,name=pending,proto3" json:"pending,omitempty"`                      // of a rotation that is under way
+	ExpiresAt     int64 `protobuf:"varint,21,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"` // not readable from then on; 0: no end
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1291,6 +1294,13 @@ func (x *VersionMeta) GetValueKey() uint32 {
 	return 0
 }
 
+func (x *VersionMeta) GetApart() bool {
+	if x != nil {
+		return x.Apart
+	}
+	return false
+}
+
 func (x *VersionMeta) GetPending() bool {
 	if x != nil {
 		return x.Pending
@@ -1309,6 +1319,7 @@ func (x *VersionMeta) GetExpiresAt() int64 {
 type Value struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	Sealed        []byte                 `protobuf:"bytes,1,opt,name=sealed,proto3" json:"sealed,omitempty"`
+	RequestId     []byte                 `protobuf:"bytes,2,opt,name=request_id,json=requestId,proto3" json:"request_id,omitempty"` // of the put; none: it stands in the head
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1346,6 +1357,13 @@ func (*Value) Descriptor() ([]byte, []int) {
 func (x *Value) GetSealed() []byte {
 	if x != nil {
 		return x.Sealed
+	}
+	return nil
+}
+
+func (x *Value) GetRequestId() []byte {
+	if x != nil {
+		return x.RequestId
 	}
 	return nil
 }
@@ -2752,7 +2770,7 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"leaseUntil\x12\x18\n" +
 	"\apending\x18\x04 \x01(\x04R\apending\x12\x12\n" +
 	"\x04base\x18\x05 \x01(\x04R\x04base\x12%\n" +
-	"\x0eby_provisioner\x18\x06 \x01(\bR\rbyProvisioner\"\xfe\x02\n" +
+	"\x0eby_provisioner\x18\x06 \x01(\bR\rbyProvisioner\"\x94\x03\n" +
 	"\vVersionMeta\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\x04R\aversion\x12\x1d\n" +
 	"\n" +
@@ -2763,15 +2781,18 @@ const file_fsm_fsmpb_state_proto_rawDesc = "" +
 	"request_id\x18\x05 \x01(\fR\trequestId\x12\x1c\n" +
 	"\tdestroyed\x18\x06 \x01(\bR\tdestroyed\x12<\n" +
 	"\x06labels\x18\a \x03(\v2$.hexr.fsm.v1.VersionMeta.LabelsEntryR\x06labels\x12\x1b\n" +
-	"\tvalue_key\x18\v \x01(\aR\bvalueKey\x12\x18\n" +
+	"\tvalue_key\x18\v \x01(\aR\bvalueKey\x12\x14\n" +
+	"\x05apart\x18\f \x01(\bR\x05apart\x12\x18\n" +
 	"\apending\x18\x14 \x01(\bR\apending\x12\x1d\n" +
 	"\n" +
 	"expires_at\x18\x15 \x01(\x03R\texpiresAt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x1f\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\">\n" +
 	"\x05Value\x12\x16\n" +
-	"\x06sealed\x18\x01 \x01(\fR\x06sealed\"\"\n" +
+	"\x06sealed\x18\x01 \x01(\fR\x06sealed\x12\x1d\n" +
+	"\n" +
+	"request_id\x18\x02 \x01(\fR\trequestId\"\"\n" +
 	"\bSiblings\x12\x16\n" +
 	"\x06scopes\x18\x01 \x03(\tR\x06scopes\"Z\n" +
 	"\tDirectory\x120\n" +
