@@ -41,11 +41,10 @@ func (s *Store) Apply(index, term uint64, data []byte, capture bool) ([]*fsmpb.R
 }
 
 func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fsmpb.Result, error) {
-	known, err := s.entry(data)
+	e, err := s.entry(data)
 	if err != nil {
 		return nil, err
 	}
-	e := known.entry
 	trustDomain := s.st.trustDomain
 	for _, a := range e.GetAccesses() {
 		if b := a.GetBootstrap(); b != nil && trustDomain == "" {
@@ -78,9 +77,6 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 		return nil, err
 	}
 	s.st.put(w, s.chain.tree.Hashes())
-	if known.decided != nil {
-		known.decided(index, results)
-	}
 	fault.Point("apply.decided")
 	if err := w.commit(s.db); err != nil {
 		return nil, err

@@ -18,18 +18,14 @@ type expected struct {
 
 // expectedEntry belongs to those very bytes, wherever they are equal to others.
 type expectedEntry struct {
-	data    *byte
-	size    int
-	entry   *fsmpb.Entry
-	decided func(index uint64, results []*fsmpb.Result)
+	data  *byte
+	size  int
+	entry *fsmpb.Entry
 }
 
 // Expect decodes an entry that Apply will be given soon, in the same slice, which nobody
-// changes meanwhile: who waits for it need not wait for that, too. Nor for the database:
-// decided, where there is one, is given the results as soon as they stand, by Apply. The
-// entry is in the log of a majority then, where every node decides the same; this one
-// does not show it yet.
-func (s *Store) Expect(data []byte, decided func(index uint64, results []*fsmpb.Result)) {
+// changes meanwhile: who waits for it need not wait for that, too.
+func (s *Store) Expect(data []byte) {
 	e, err := decodeEntry(data, s.codec.keys.ClusterID()) // none is empty: it has a format
 	if err != nil {
 		return // Apply says so
@@ -40,27 +36,26 @@ func (s *Store) Expect(data []byte, decided func(index uint64, results []*fsmpb.
 	if len(x.entries) == mostExpected {
 		x.entries = slices.Delete(x.entries, 0, 1)
 	}
-	x.entries = append(x.entries, expectedEntry{&data[0], len(data), e, decided})
+	x.entries = append(x.entries, expectedEntry{&data[0], len(data), e})
 }
 
 // entry decodes an entry, or finds it decoded.
-func (s *Store) entry(data []byte) (expectedEntry, error) {
-	if x := s.expected.take(data); x.entry != nil {
-		return x, nil
+func (s *Store) entry(data []byte) (*fsmpb.Entry, error) {
+	if e := s.expected.take(data); e != nil {
+		return e, nil
 	}
-	e, err := decodeEntry(data, s.st.clusterID)
-	return expectedEntry{entry: e}, err
+	return decodeEntry(data, s.st.clusterID)
 }
 
-// take gives what was expected of those bytes, once; nothing: none was.
-func (x *expected) take(data []byte) (e expectedEntry) {
+// take gives what was decoded of those bytes, once; nil: nothing was.
+func (x *expected) take(data []byte) *fsmpb.Entry {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	i := slices.IndexFunc(x.entries, func(e expectedEntry) bool { return e.size == len(data) && e.data == &data[0] })
 	if i < 0 {
-		return expectedEntry{}
+		return nil
 	}
-	e = x.entries[i]
+	e := x.entries[i].entry
 	x.entries = slices.Delete(x.entries, i, i+1)
 	return e
 }

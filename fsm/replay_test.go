@@ -111,7 +111,7 @@ func TestReplay(t *testing.T) {
 				}
 			}
 			if rapid.Bool().Draw(rt, "expected") {
-				other.Expect(data, nil)
+				other.Expect(data)
 			}
 			second, err := other.Apply(index, 1, data, capture)
 			if err != nil {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -69,34 +68,17 @@ func (g *gather) apply(batch []*item) {
 	g.turns.begin(size)
 	g.n.machine.inFlight.Add(1)
 	sent := time.Now()
-	var once sync.Once
-	answer := func(d decided) {
-		once.Do(func() {
-			d.sent, d.time = sent, entry.GetTime()
-			g.answer(batch, refused, d.results, d)
-		})
-	}
 	applied := make(chan raft.ApplyFuture, 1)
 	g.n.own(func(context.Context) { // begun before raft has the entry, which it is to go on with first
 		defer g.n.machine.inFlight.Add(-1)
 		f := <-applied
-		g.n.store.Expect(data, early(entry, answer))
+		g.n.store.Expect(data)
 		d := g.outcome(f, len(entry.GetAccesses()))
 		g.turns.end(size)
-		answer(d)
+		d.sent, d.time = sent, entry.GetTime()
+		g.answer(batch, refused, d.results, d)
 	})
 	applied <- g.n.raft.Load().Apply(data, enqueueTimeout)
-}
-
-// early answers gets and puts as soon as they are decided. Whoever asked for anything
-// else may look at the store next, and waits until it shows the entry.
-func early(e *fsmpb.Entry, answer func(decided)) func(uint64, []*fsmpb.Result) {
-	for _, a := range e.GetAccesses() {
-		if a.GetGet() == nil && a.GetPut() == nil {
-			return nil
-		}
-	}
-	return func(index uint64, results []*fsmpb.Result) { answer(decided{results: results, index: index}) }
 }
 
 // catchUp waits, once in each term, until this node's store holds everything
