@@ -168,6 +168,9 @@ func (r replica) Root(_ context.Context, size uint64) ([]byte, error) {
 func (r replica) Change(ctx context.Context, from string, req *clusterpb.ChangeRequest) error {
 	switch req.GetKind() {
 	case clusterpb.ChangeRequest_KIND_REMOVE:
+		if err := r.node.CatchUp(ctx); err != nil { // who leaves as leader asks the next one
+			return refusal(err)
+		}
 		if m, ok := r.node.Store().Member(req.GetNodeId()); ok && !m.GetRemoved() {
 			return &cluster.RefusalError{Kind: clusterpb.Refusal_KIND_DENIED, Message: "the removal is not in the log"}
 		}

@@ -98,6 +98,16 @@ func (n *Node) UpdateAddress(ctx context.Context, id, addr string) error {
 	return n.config(ctx, r.AddNonvoter(raft.ServerID(id), raft.ServerAddress(addr), 0, configTimeout))
 }
 
+// CatchUp waits until this leader's store holds what was committed before: one that was
+// elected just now may have it in its log alone.
+func (n *Node) CatchUp(ctx context.Context) error {
+	r, err := n.leading()
+	if err != nil {
+		return err
+	}
+	return n.config(ctx, r.Barrier(configTimeout))
+}
+
 // RemoveServer takes a node out of the configuration; one that is not in it is
 // out already.
 func (n *Node) RemoveServer(ctx context.Context, id string) error {
@@ -145,7 +155,7 @@ func (n *Node) Transfer(ctx context.Context, id string) error {
 	return n.config(ctx, r.LeadershipTransferToServer(raft.ServerID(s.ID), raft.ServerAddress(s.Address)))
 }
 
-// config waits for a change of the configuration.
+// config waits for a change of the configuration, or a barrier.
 func (n *Node) config(ctx context.Context, f raft.Future) error {
 	done := make(chan error, 1)
 	go func() { done <- f.Error() }()
