@@ -62,15 +62,6 @@ func (b *bench) head(path string) *fsmpb.Head {
 	return &h
 }
 
-// reopen opens the store again, with nothing in memory.
-func (b *bench) reopen() {
-	b.t.Helper()
-	if err := b.store.Close(); err != nil {
-		b.t.Fatal(err)
-	}
-	b.open(b.store.cfg.Dir)
-}
-
 // asFormat3 makes the store what the version before would have left.
 func (b *bench) asFormat3() {
 	b.t.Helper()
@@ -94,12 +85,7 @@ func (b *bench) asFormat3() {
 		}
 		b.write(tableHead, key, &h)
 	}
-	var meta fsmpb.Meta
-	if err := proto.Unmarshal(b.rows(tableMeta)[""], &meta); err != nil {
-		b.t.Fatal(err)
-	}
-	meta.Format = 3
-	b.write(tableMeta, "", &meta)
+	b.setFormat(3)
 	b.reopen()
 }
 

@@ -73,10 +73,7 @@ func TestBriefsAreLoaded(t *testing.T) {
 	for i := range 20 {
 		b.one(mainID, put(fmt.Sprint("k/", i), agentScope, "v"), ok)
 	}
-	if err := b.store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b.open(b.store.cfg.Dir)
+	b.reopen()
 	known := b.store.cache.records.briefs
 	for i := 1; !known.whole; i++ {
 		if i > 20/briefLoad+1 {

@@ -225,10 +225,7 @@ func TestCopiesOfAStoreThatOpens(t *testing.T) {
 			t.Errorf("%s: copies take %d bytes", what, n)
 		}
 	}
-	if err := b.store.Close(); err != nil {
-		t.Fatal(err)
-	}
-	b.open(b.store.cfg.Dir)
+	b.reopen()
 	again("opened")
 	check := filepath.Join(t.TempDir(), "check")
 	if _, err := b.store.Checkpoint(t.Context(), check); err != nil {

@@ -89,6 +89,15 @@ func (b *bench) open(dir string) {
 	b.store = s
 }
 
+// reopen opens the store again, with nothing in memory.
+func (b *bench) reopen() {
+	b.t.Helper()
+	if err := b.store.Close(); err != nil {
+		b.t.Fatal(err)
+	}
+	b.open(b.store.cfg.Dir)
+}
+
 // access fills in what the entry node would.
 func (b *bench) access(caller string, a *fsmpb.Access) *fsmpb.Access {
 	b.n++

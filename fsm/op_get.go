@@ -29,7 +29,7 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 		s := g.secret()
 		sealed, id := x.t.value(g.key, x.version)
 		if s.Sealed = sealed; len(s.GetDigest()) == 0 {
-			s.Digest, s.RequestId = identify(sealed, id)
+			s.Digest, s.RequestId = identify(v, sealed, id)
 		}
 		res.Value = &fsmpb.Result_Secret{Secret: s}
 	}

@@ -2,7 +2,6 @@ package fsm
 
 import (
 	"bytes"
-	"crypto/sha256"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 	"github.com/hexrdev/hexrd/seal"
@@ -44,20 +43,18 @@ func (x *access) rewrap(key uint32, item *fsmpb.Rewrap) bool {
 		return false
 	}
 	old, id := x.t.value(r.key, v.GetVersion())
-	if digest := sha256.Sum256(old); !bytes.Equal(digest[:], item.GetDigest()) {
+	digest, id := identify(v, old, id)
+	if !bytes.Equal(digest, item.GetDigest()) {
 		return false
 	}
 	sealed, err := seal.WithWrappedKey(old, key, item.GetWrapped())
 	if err != nil {
 		return false
 	}
-	if len(id) == 0 {
-		id = v.GetRequestId()
-	}
 	x.st.use(v.GetValueKey(), -1)
 	x.st.use(key, 1)
 	v.ValueKey, v.Apart = key, true
-	if v.Digest, v.RequestId = identify(sealed, id); v.GetVersion() != r.current() {
+	if v.Digest, v.RequestId = identify(v, sealed, id); v.GetVersion() != r.current() {
 		setApart(v)
 	}
 	x.t.set(tableValue, valueKey(r.key, v.GetVersion()), &fsmpb.Value{Sealed: sealed, RequestId: id})

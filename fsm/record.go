@@ -102,15 +102,20 @@ func (x *access) setCurrent(r *record, old, v *fsmpb.VersionMeta) {
 		r.head.Current = 0
 	}
 	if len(v.GetDigest()) == 0 {
-		v.Digest, v.RequestId = identify(x.t.value(r.key, v.GetVersion()))
+		sealed, id := x.t.value(r.key, v.GetVersion())
+		v.Digest, v.RequestId = identify(v, sealed, id)
 	}
 	setApart(old)
 	x.arm(r)
 }
 
-// identify gives what a head says of its current version's value alone.
-func identify(sealed, requestID []byte) (digest, id []byte) {
+// identify gives the digest and the request id of a version, of its value: what format 3
+// left has the id in the head.
+func identify(v *fsmpb.VersionMeta, sealed, requestID []byte) (digest, id []byte) {
 	sum := sha256.Sum256(sealed)
+	if len(requestID) == 0 {
+		requestID = v.GetRequestId()
+	}
 	return sum[:], requestID
 }
 

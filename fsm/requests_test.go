@@ -167,10 +167,7 @@ func TestForgottenForGood(t *testing.T) {
 			b.one(nodeID, sweep(), ok)
 			window("1h")
 			if reopened {
-				if err := b.store.Close(); err != nil {
-					t.Fatal(err)
-				}
-				b.open(b.store.cfg.Dir)
+				b.reopen()
 			}
 			b.store.cache.requests.filter.full = true // it is looked for
 			first.Seen = b.now

@@ -82,10 +82,7 @@ func staleOf(r reader, it *pebble.Iterator, record []byte, key uint32) ([]StaleV
 		if err != nil {
 			return nil, err
 		}
-		digest, id := identify(value.GetSealed(), value.GetRequestId())
-		if len(id) == 0 {
-			id = v.GetRequestId()
-		}
+		digest, id := identify(v, value.GetSealed(), value.GetRequestId())
 		if !found || len(id) != idSize || !v.GetApart() && !bytes.Equal(digest, v.GetDigest()) { // changed since the head was read
 			continue
 		}

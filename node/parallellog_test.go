@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -16,64 +15,6 @@ import (
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
-
-var errPower = errors.New("the power is gone")
-
-// gatedDisk is a log whose writes of commands wait while it is shut.
-type gatedDisk struct {
-	raft.LogStore
-
-	mu     sync.Mutex
-	gate   chan struct{} // nil: open
-	cut    bool
-	writes [][]uint64
-}
-
-func (d *gatedDisk) IsMonotonic() bool { return isMonotonic(d.LogStore) }
-
-func (d *gatedDisk) StoreLog(l *raft.Log) error { return d.StoreLogs([]*raft.Log{l}) }
-
-func (d *gatedDisk) StoreLogs(logs []*raft.Log) error {
-	d.mu.Lock()
-	gate := d.gate
-	d.mu.Unlock()
-	if gate != nil && areCommands(logs) {
-		<-gate
-	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.cut {
-		return errPower
-	}
-	var indexes []uint64
-	for _, l := range logs {
-		indexes = append(indexes, l.Index)
-	}
-	d.writes = append(d.writes, indexes)
-	return d.LogStore.StoreLogs(logs)
-}
-
-// shut has writes of commands wait until open.
-func (d *gatedDisk) shut() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.gate = make(chan struct{})
-}
-
-func (d *gatedDisk) open() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	if d.gate != nil {
-		close(d.gate)
-		d.gate = nil
-	}
-}
-
-func (d *gatedDisk) powerCut() {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.cut = true
-}
 
 // behind is a parallel log over a gated disk, of a node that leads as long as told.
 func behind(t *testing.T) (p *parallelLog, disk *gatedDisk, leads *atomic.Bool) {
@@ -303,13 +244,7 @@ func TestCommitsAreToldOnceTheyAreDurable(t *testing.T) {
 // have taken effect anywhere.
 func TestPowerCutOfALeaderThatIsAhead(t *testing.T) {
 	onBoth(t, func(t *testing.T, store string) {
-		g := newGroup(t, store)
-		disks := map[string]*gatedDisk{}
-		g.disk = func(id string, logs raft.LogStore) raft.LogStore {
-			disks[id] = &gatedDisk{LogStore: logs}
-			return disks[id]
-		}
-		g.voters()
+		g, disks := gatedGroup(t, store)
 		leader := g.leader()
 		var followers []string
 		for _, id := range []string{"n1", "n2", "n3"} {
@@ -364,51 +299,5 @@ func TestPowerCutOfALeaderThatIsAhead(t *testing.T) {
 		}
 		g.start(followers[0], false, false)
 		g.agree()
-	})
-}
-
-// TestCatchUp: who leads decides with what was committed before, not with what its
-// store shows while that lags: as a new leader's does, or here one that waits for its disk.
-func TestCatchUp(t *testing.T) {
-	onBoth(t, func(t *testing.T, store string) {
-		g := newGroup(t, store)
-		disks := map[string]*gatedDisk{}
-		g.disk = func(id string, logs raft.LogStore) raft.LogStore {
-			disks[id] = &gatedDisk{LogStore: logs}
-			return disks[id]
-		}
-		g.voters()
-		leader := g.leader()
-		disk, r := disks[leader.cfg.ID], leader.raft.Load()
-		before := r.CommitIndex()
-		disk.shut()
-		put, caught := make(chan error, 1), make(chan uint64, 1)
-		go func() { put <- g.put(leader, "k") }()
-		g.until("raft to count it as committed", func() bool { return r.CommitIndex() > before })
-		go func() {
-			if err := leader.CatchUp(t.Context()); err != nil {
-				t.Error(err)
-			}
-			caught <- leader.Store().AppliedIndex()
-		}()
-		select {
-		case at := <-caught:
-			t.Errorf("it has caught up at %d, while %d is committed", at, r.CommitIndex())
-			caught <- at
-		case <-time.After(100 * time.Millisecond): // longer than without a wait
-		}
-		disk.open()
-		if at := <-caught; at <= before {
-			t.Errorf("it has caught up at %d", at)
-		}
-		g.must(<-put)
-		for _, n := range g.nodes {
-			if n != leader {
-				var notLeader *NotLeaderError
-				if err := n.CatchUp(t.Context()); !errors.As(err, &notLeader) {
-					t.Errorf("a follower: %v", err)
-				}
-			}
-		}
 	})
 }

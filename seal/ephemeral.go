@@ -16,9 +16,9 @@ const EphemeralOverhead = gcmTagSize
 // place or other associated data, or was altered.
 var ErrEphemeral = errors.New("it does not open in its place")
 
-// Ephemeral seals what this process alone reads again: its key (AES-256-GCM) is random, lies in
-// memory only, and goes with it. What it sealed is then noise, also for who has the
-// keyring. Safe for concurrent use.
+// Ephemeral seals what this process alone reads again: its key (AES-256-GCM) is random,
+// lies in memory only, and goes with it. What it sealed is then noise, also for who has
+// the keyring. Safe for concurrent use.
 type Ephemeral struct{ gcm cipher.AEAD }
 
 // NewEphemeral makes a key.
@@ -28,11 +28,7 @@ func NewEphemeral() (*Ephemeral, error) {
 	if _, err := rand.Read(key[:]); err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}
-	block, err := aes.NewCipher(key[:])
-	if err != nil {
-		return nil, fmt.Errorf("make a key: %w", err)
-	}
-	gcm, err := cipher.NewGCM(block)
+	gcm, err := newGCM(key[:])
 	if err != nil {
 		return nil, fmt.Errorf("make a key: %w", err)
 	}

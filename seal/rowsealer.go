@@ -75,6 +75,10 @@ func (k keys) derive(salt []byte) (cipher.AEAD, error) {
 		key = append(key, half...)
 	}
 	defer clear(key)
+	return newGCM(key)
+}
+
+func newGCM(key []byte) (cipher.AEAD, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return nil, err
