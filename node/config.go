@@ -82,6 +82,7 @@ type Timers struct {
 	Commit    time.Duration // 25 ms: how late a follower of an idle leader learns a commit
 	Hang      time.Duration // 10 s: a sync that takes longer means that the disk hangs
 	Late      time.Duration // 3 s: the answer to a read that took longer is decided anew
+	Apart     time.Duration // 250 ms: between the candidacies of followers whose leader's process has ended
 }
 
 // Limits of a node. Zero fields mean the defaults.
@@ -110,6 +111,7 @@ func (c Config) withDefaults() Config {
 	or(&c.Timers.Commit, 25*time.Millisecond)
 	or(&c.Timers.Hang, 10*time.Second)
 	or(&c.Timers.Late, 3*time.Second)
+	or(&c.Timers.Apart, 250*time.Millisecond)
 	or(&c.Limits.BatchCount, 512)
 	or(&c.Limits.BatchBytes, 256<<10)
 	or(&c.Limits.Queue, 4096)

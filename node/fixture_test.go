@@ -30,6 +30,33 @@ func (t tcp) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, err
 	return net.DialTimeout("tcp", string(addr), timeout)
 }
 
+// lossy loses what one node writes to another while lose says so.
+type lossy struct {
+	net.Conn
+	lose func() bool
+}
+
+func (c lossy) Write(b []byte) (int, error) {
+	if c.lose() {
+		return len(b), nil
+	}
+	return c.Conn.Write(b)
+}
+
+// wires is a node's stream layer in a group.
+type wires struct {
+	tcp
+	link
+}
+
+func (w wires) Dial(addr raft.ServerAddress, timeout time.Duration) (net.Conn, error) {
+	conn, err := w.tcp.Dial(addr, timeout)
+	if err != nil {
+		return nil, err
+	}
+	return lossy{conn, func() bool { return w.lost(w.from, string(addr)) }}, nil
+}
+
 // group is nodes in one process, over real sockets and disks.
 type group struct {
 	t      *testing.T
@@ -48,6 +75,7 @@ type group struct {
 	disk     func(id string, logs raft.LogStore) raft.LogStore // what a node's log is written to; nil: as it is
 	asked    func(from string) error                           // what is wrong with who asks; nil: nothing
 	answered func(from string, reply []byte)                   // nil: answers come at once
+	loses    func(from, addr string) bool                      // what a node writes to another is lost; nil: nothing
 	nodes    map[string]*Node
 	addrs    map[string]string
 	lis      map[string]net.Listener
@@ -106,6 +134,13 @@ func (l link) Ask(_ context.Context, id, _ string) (Standing, error) {
 	return Standing{ID: id, Time: n.cfg.Now().UnixNano(), Applied: n.Store().AppliedIndex(), MarkIndex: index, MarkTerm: term, Members: n.Servers()}, nil
 }
 
+func (g *group) lost(from, addr string) bool {
+	g.mu.Lock()
+	loses := g.loses
+	g.mu.Unlock()
+	return loses != nil && loses(from, addr)
+}
+
 func (g *group) offset(id string) time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
@@ -146,7 +181,7 @@ func (g *group) config(id string, bootstrap, joining bool) Config {
 	c := Config{
 		ID: id, Dir: filepath.Join(g.dir, id), Address: g.addrs[id], LogStore: g.store, Keys: g.keys,
 		InstallKeys: func(context.Context, []byte) error { return nil }, ExportKeys: g.keys.Export,
-		Stream: tcp{l}, Forward: link{g, id}, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
+		Stream: wires{tcp{l}, link{g, id}}, Forward: link{g, id}, Logger: slog.New(slog.NewTextHandler(g.log, nil)), Joining: joining, Limits: g.limit,
 		Now: func() time.Time { return time.Now().Add(g.offset(id)) }, Refuse: g.refuse,
 		Timers: g.timers,
 	}
@@ -337,11 +372,6 @@ func onBoth(t *testing.T, run func(t *testing.T, store string)) {
 	for _, store := range []string{LogStoreBolt, LogStoreWAL} {
 		t.Run(store, func(t *testing.T) { run(t, store) })
 	}
-}
-
-func newLoopback() (tcp, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	return tcp{l}, err
 }
 
 // record keeps what the nodes log.

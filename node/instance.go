@@ -2,6 +2,7 @@ package node
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"github.com/hashicorp/raft"
 )
@@ -13,8 +14,24 @@ type instance struct {
 	*raft.Raft
 	trans raft.Transport
 	log   *parallelLog
+	asked atomic.Pointer[raft.RequestVoteRequest] // who asked for this node's vote last
+	led   atomic.Pointer[raft.LeaderObservation]  // who led last, or leads
 	once  sync.Once
 	ended raft.Future
+}
+
+// note keeps who asked and who leads, and reports that the leader is another one.
+func (i *instance) note(o *raft.Observation) bool {
+	switch seen := o.Data.(type) {
+	case raft.RequestVoteRequest:
+		i.asked.Store(&seen)
+	case raft.LeaderObservation:
+		if seen.LeaderID != "" {
+			i.led.Store(&seen)
+		}
+		return true
+	}
+	return false
 }
 
 // stand makes this server a candidate now, as a leader does that hands over to it:

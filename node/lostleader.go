@@ -12,12 +12,13 @@ import (
 
 const (
 	// dialLost is how long it is tried to reach a leader whose stream has ended.
-	dialLost  = 300 * time.Millisecond
-	dialPause = 10 * time.Millisecond
-	// standApart is what lies between the candidacies of two followers: those that
-	// stand together split the votes.
-	standApart = 250 * time.Millisecond
-	standTries = 8
+	dialLost   = 300 * time.Millisecond
+	dialPause  = 10 * time.Millisecond
+	standTries = 8 // times Timers.Apart: how long this node waits for its turn
+	// standRefused is what lies between a candidacy that this node has refused its vote
+	// and its own: others' votes may make that one leader all the same.
+	standRefused = 40 * time.Millisecond
+	standLook    = 10 * time.Millisecond // how often it is looked who leads by then
 )
 
 // watchLeader notices that the leader's process has ended: the system closes its
@@ -32,8 +33,10 @@ func (n *Node) watchLeader(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		if id, addr := n.Leader(); id != "" && id != n.cfg.ID && n.refuses(ctx, addr) {
-			n.succeed(ctx, id)
+		// Raft knows no leader any more where somebody was faster, and asked for a vote.
+		led := n.raft.Load().led.Load()
+		if led != nil && string(led.LeaderID) != n.cfg.ID && n.refuses(ctx, string(led.LeaderAddr)) {
+			n.succeed(ctx, string(led.LeaderID))
 		}
 	}
 }
@@ -63,35 +66,59 @@ func (n *Node) refuses(ctx context.Context, addr string) bool {
 
 // succeed stands for election, the followers one after the other in the order of
 // their IDs. The first whose log is as long as the others' wins; who comes later
-// sees that somebody else leads.
+// sees that somebody else leads: those that stand together would split the votes. Who
+// was asked for its vote and has the longer log stands next, whatever its turn.
 func (n *Node) succeed(ctx context.Context, lost string) {
 	rank := n.rank(lost)
 	if rank < 0 {
 		return
 	}
-	pause, term := time.Duration(rank)*standApart, n.raft.Load().CurrentTerm()
-	for range standTries {
-		wait := time.NewTimer(pause)
-		select {
-		case <-wait.C:
-		case <-ctx.Done():
-			wait.Stop()
-			return
-		}
+	term, refused, apart := n.raft.Load().CurrentTerm(), uint64(0), n.cfg.Timers.Apart
+	turn := time.Now().Add(time.Duration(rank) * apart)
+	for end := turn.Add(standTries * apart); time.Now().Before(end); {
 		r := n.raft.Load()
 		if id, _ := n.Leader(); id != "" && id != lost || r.State() != raft.Follower {
 			return
 		}
-		if now := r.CurrentTerm(); now != term { // somebody stands, and may win
-			pause, term = standApart, now
-			continue
+		now := r.CurrentTerm()
+		if now != term { // somebody stands, and may win
+			term, turn = now, time.Now().Add(apart)
 		}
-		n.log.Info("the leader's process has ended: this node stands for election")
-		if err := r.stand(n.cfg.ID, n.cfg.Address); err != nil {
-			n.log.Warn("this node could not stand for election at once: it does after a timeout")
+		if now != refused && n.refusesVote(r, now) {
+			refused = now
+			if soon := time.Now().Add(standRefused); soon.Before(turn) {
+				turn = soon
+			}
 		}
-		return
+		if !time.Now().Before(turn) {
+			n.log.Info("the leader's process has ended: this node stands for election")
+			if err := r.stand(n.cfg.ID, n.cfg.Address); err != nil {
+				n.log.Warn("this node could not stand for election at once: it does after a timeout")
+			}
+			return
+		}
+		pause := time.NewTimer(min(time.Until(turn), standLook))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return
+		}
 	}
+}
+
+// refusesVote reports that this node does not vote for who stands in a term, as its
+// own log goes further (Raft, section 5.4.1).
+func (n *Node) refusesVote(r *instance, term uint64) bool {
+	ask := r.asked.Load()
+	if ask == nil || ask.Term != term {
+		return false
+	}
+	var last raft.Log
+	if err := n.logs.GetLog(r.LastIndex(), &last); err != nil || last.Term >= term {
+		return false // it can't tell, or that was the leader who is lost
+	}
+	return last.Term > ask.LastLogTerm || last.Term == ask.LastLogTerm && last.Index > ask.LastLogIndex
 }
 
 // rank is this node's place among the voters without one; -1: it has no vote.

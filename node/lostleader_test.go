@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"os"
+	"slices"
 	"syscall"
 	"testing"
 	"time"
@@ -53,20 +54,61 @@ func TestRefuses(t *testing.T) {
 // TestLeaderIsMissed: followers notice the end of the leader's process by
 // themselves, long before raft's timers.
 func TestLeaderIsMissed(t *testing.T) {
-	const timeout = 30 * time.Second
 	g := newGroup(t, LogStoreBolt)
+	first := g.patient(Timers{})
+	began := time.Now()
+	g.stop(first)
+	err := g.put(g.leader(), "k")
+	if took := time.Since(began); err != nil || took > patience {
+		t.Errorf("%v, after %s", err, took)
+	}
+}
+
+// TestLongerLogStands: where the first to stand has the shorter log, the other one
+// stands as soon as it has refused its vote.
+func TestLongerLogStands(t *testing.T) {
+	g := newGroup(t, LogStoreBolt)
+	first := g.patient(Timers{Apart: patience})
+	behind := g.others(first)[0]
+	last := g.node(behind).raft.Load().LastIndex
+	g.mu.Lock()
+	g.loses = func(from, addr string) bool { return from == first && addr == g.addrs[behind] }
+	g.mu.Unlock()
+	had := last()
+	g.must(g.put(g.node(first), "k"))
+	if now := last(); now != had {
+		t.Fatalf("the first to stand has %d entries, %d before", now, had)
+	}
+	began, ends := time.Now(), g.node(first)
+	g.must(g.lis[first].Close())
+	ends.streams.stop() // it need not wait for answers, as a process that is killed
+	g.stop(first)
+	err := g.get(g.leader(), "k")
+	if took := time.Since(began); err != nil || took > patience {
+		t.Errorf("%v, after %s", err, took)
+	}
+}
+
+// patience is what nobody is to wait for.
+const patience = 30 * time.Second
+
+func (g *group) others(than string) []string {
+	return slices.DeleteFunc([]string{"n1", "n2", "n3"}, func(id string) bool { return id == than })
+}
+
+// patient makes a group of three in which all but the leader, whose ID it returns,
+// wait longer than patience for raft's timers.
+func (g *group) patient(timers Timers) string {
+	g.t.Helper()
 	g.voters()
 	first := g.leader().cfg.ID
-	var others []string
-	for _, id := range []string{"n1", "n2", "n3"} {
-		if id != first {
-			others = append(others, id)
-			g.stop(id)
-		}
+	for _, id := range g.others(first) {
+		g.stop(id)
 	}
-	g.stop(first)                                                                    // last: no log is longer than its
-	g.timers = Timers{Heartbeat: 2 * timeout, Election: 2 * timeout, Lease: timeout} // of the others, from now on
-	for _, id := range others {
+	g.stop(first) // last: no log is longer than its
+	timers.Heartbeat, timers.Election, timers.Lease = 2*patience, 2*patience, patience
+	g.timers = timers // of the others, from now on
+	for _, id := range g.others(first) {
 		g.start(id, false, false)
 	}
 	g.timers = Timers{}
@@ -79,10 +121,5 @@ func TestLeaderIsMissed(t *testing.T) {
 		}
 		return true
 	})
-	began := time.Now()
-	g.stop(first)
-	err := g.put(g.leader(), "k")
-	if took := time.Since(began); err != nil || took > timeout {
-		t.Errorf("%v, after %s", err, took)
-	}
+	return first
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net"
 	"os"
 	"path/filepath"
 	"sync/atomic"
@@ -96,6 +97,8 @@ func TestConflictingLogUnderASnapshot(t *testing.T) {
 		for _, n := range g.nodes {
 			g.must(n.raft.Load().Snapshot().Error())
 		}
+		// Who led has entries at hand for the follower, from before they were in a snapshot.
+		g.changed("another leader", func(leader *Node) error { return leader.raft.Load().LeadershipTransfer().Error() })
 		g.limit = Limits{} // it would keep the conflicting entry in its trailing log
 		n := g.start(away, false, false)
 		leader := g.leader()
@@ -139,7 +142,7 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 	l := tcp{g.lis["n1"]}
 	inner := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: newStreams(l, "127.0.0.1:1").session(), MaxPool: 1, Timeout: time.Second, Logger: raftLog(silent).HCLog()})
 	defer func() { _ = inner.Close() }()
-	var trans raft.Transport = transport{inner, nil}
+	var trans raft.Transport = transport{NetworkTransport: inner}
 	if _, ok := trans.(raft.WithPreVote); !ok {
 		t.Error("pre-vote is lost")
 	}
@@ -153,11 +156,16 @@ func TestHeartbeatsGoThroughTheMainLoop(t *testing.T) {
 // loopbackTransport is raft's own over plain TCP.
 func loopbackTransport(t *testing.T) *raft.NetworkTransport {
 	t.Helper()
-	l, err := newLoopback()
+	return transportAt(t, "127.0.0.1:0")
+}
+
+func transportAt(t *testing.T, addr string) *raft.NetworkTransport {
+	t.Helper()
+	l, err := net.Listen("tcp", addr)
 	if err != nil {
 		t.Fatal(err)
 	}
-	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: l, MaxPool: 1, Timeout: 5 * time.Second, Logger: raftLog(silent).HCLog()})
+	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{Stream: tcp{l}, MaxPool: 1, Timeout: 5 * time.Second, Logger: raftLog(silent).HCLog()})
 	t.Cleanup(func() { _ = trans.Close() })
 	return trans
 }
@@ -166,7 +174,7 @@ func loopbackTransport(t *testing.T) *raft.NetworkTransport {
 func heartbeat(t *testing.T, trans *raft.NetworkTransport) {
 	t.Helper()
 	server := loopbackTransport(t)
-	wrapped := transport{server, nil}
+	wrapped := transport{NetworkTransport: server}
 	wrapped.SetHeartbeatHandler(func(raft.RPC) { t.Error("a heartbeat took the fast path") })
 	sent := make(chan error, 1)
 	go func() {

@@ -189,7 +189,7 @@ func TestParallelLogKeepsNoFutures(t *testing.T) {
 // What others are told of is on this node's disk.
 func TestCommitsAreToldOnceTheyAreDurable(t *testing.T) {
 	p, disk, _ := behind(t)
-	trans, peer := transport{loopbackTransport(t), p}, loopbackTransport(t)
+	trans, peer := transport{NetworkTransport: loopbackTransport(t), log: p}, loopbackTransport(t)
 	told := make(chan uint64)
 	go func() {
 		for rpc := range peer.Consumer() {

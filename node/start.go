@@ -120,8 +120,9 @@ func (n *Node) startRaft() error {
 	if err != nil {
 		return fmt.Errorf("open raft: %w", err)
 	}
+	stream := n.streams.session()
 	trans := raft.NewNetworkTransportWithConfig(&raft.NetworkTransportConfig{
-		Logger: raftLog(n.log).HCLog(), Stream: n.streams.session(), MaxPool: 3, Timeout: rpcTimeout,
+		Logger: raftLog(n.log).HCLog(), Stream: stream, MaxPool: maxPool, Timeout: rpcTimeout,
 		MsgpackUseNewTimeFormat: true,
 	})
 	var self atomic.Pointer[raft.Raft]
@@ -131,19 +132,17 @@ func (n *Node) startRaft() error {
 	}, n.spawn)
 	n.machine.disk.Store(log)
 	fault.Point("start.checked")
-	r, err := raft.NewRaft(n.raftConfig(), n.machine, log, n.votes, n.snapshots, transport{trans, log})
+	r, err := raft.NewRaft(n.raftConfig(), n.machine, log, n.votes, n.snapshots, transport{
+		trans, log, stream, func(to raft.ServerID, term uint64) bool { return replicating(self.Load(), to, term) },
+	})
 	self.Store(r)
 	if err != nil {
 		return errors.Join(fmt.Errorf("open raft: %w", err), trans.Close())
 	}
 	fault.Point("start.raft")
-	observations := make(chan raft.Observation, 16)
-	observer := raft.NewObserver(observations, false, func(o *raft.Observation) bool {
-		_, ok := o.Data.(raft.LeaderObservation)
-		return ok
-	})
-	r.RegisterObserver(observer)
 	i := &instance{Raft: r, trans: trans, log: log}
+	observations := make(chan raft.Observation, 16)
+	r.RegisterObserver(raft.NewObserver(observations, false, i.note))
 	n.raft.Store(i)
 	n.own(func(ctx context.Context) { n.observe(ctx, i, observations) })
 	if n.closing.Load() || n.Err() != nil { // Close or fail may not have seen it
