@@ -45,7 +45,7 @@ same loads on both, in turns. ` + "`make bench-etcd`" + ` builds the program tha
 			}
 			p.Name = "etcd"
 			p.Command = []string{program, "--etcd", etcd, "--dir", bed.dir, "--cert", f.Cert, "--key", f.Key, "--bundle", f.Bundle}
-			p.Cluster, p.Identities, p.Operator = bed, bed.agents, bed.operator
+			p.Bed = bed.run()
 			p.Log, p.Progress = cmd.ErrOrStderr(), terminal(cmd.ErrOrStderr())
 			rows, err := p.Run(ctx)
 			if err != nil {
@@ -60,8 +60,8 @@ same loads on both, in turns. ` + "`make bench-etcd`" + ` builds the program tha
 	f.StringVar(&program, "driver", "bin/bench-etcd", "the program that drives etcd")
 	f.StringVar(&etcd, "etcd", "etcd", "the etcd program")
 	f.StringVar(&p.LogStore, "log-store", hexrd.DefaultLogStore, "raft log store of hexrd: bolt or wal")
-	f.DurationVar(&p.Duration, "duration", 5*time.Second, "of each measurement")
-	f.IntVar(&p.Rounds, "rounds", 3, "how often each is done")
+	f.DurationVar(&p.Duration, "duration", 2*time.Second, "of each measurement")
+	f.IntVar(&p.Rounds, "rounds", 7, "how often each is done")
 	report.add(cmd)
 	return cmd
 }

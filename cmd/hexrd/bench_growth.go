@@ -40,7 +40,7 @@ func newBenchGrowthCommand() *cobra.Command {
 			if g.Auditor, err = mintClient(ctx, clusterDir, benchAuditor, svids); err != nil {
 				return err
 			}
-			g.Cluster, g.Identities, g.Operator = bed, bed.agents, bed.operator
+			g.Bed = bed.run()
 			g.Log, g.Progress = cmd.ErrOrStderr(), terminal(cmd.ErrOrStderr())
 			rows, err := g.Run(ctx)
 			if err != nil {

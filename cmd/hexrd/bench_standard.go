@@ -79,6 +79,11 @@ func startBed(ctx context.Context, cmd *cobra.Command, logStore string, identiti
 	return b, err
 }
 
+// run is the bed as a run takes it.
+func (b *benchBed) run() bench.Bed {
+	return bench.Bed{Cluster: b, Identities: b.agents, Operator: b.operator}
+}
+
 func (b *benchBed) close() error {
 	var err error
 	if b.cluster != nil {
@@ -118,13 +123,23 @@ It raises the limits of callers on its cluster, which is removed at the end.`,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			ctx, stop := signal.NotifyContext(cmd.Context(), syscall.SIGINT, syscall.SIGTERM)
 			defer stop()
-			bed, err := startBed(ctx, cmd, s.LogStore, standardIdentities,
-				"--snapshot-entries", "2048", "--snapshot-interval", "10s") // four times as often as usual: they are measured
+			start := func(ctx context.Context) (*benchBed, error) {
+				return startBed(ctx, cmd, s.LogStore, standardIdentities,
+					"--snapshot-entries", "2048", "--snapshot-interval", "10s") // four times as often as usual: they are measured
+			}
+			bed, err := start(ctx)
 			if err != nil {
 				return err
 			}
 			defer func() { err = errors.Join(err, bed.close()) }()
-			s.Cluster, s.Identities, s.Operator, s.Program = bed, bed.agents, bed.operator, bed.program
+			s.Beside = func(ctx context.Context) (bench.Bed, func() error, error) {
+				other, err := start(ctx)
+				if err != nil {
+					return bench.Bed{}, nil, err
+				}
+				return other.run(), other.close, nil
+			}
+			s.Bed, s.Program = bed.run(), bed.program
 			s.Dir, s.Log, s.Progress = bed.dir, cmd.ErrOrStderr(), terminal(cmd.ErrOrStderr())
 			began := time.Now()
 			rows, err := s.Run(ctx)
@@ -138,8 +153,8 @@ It raises the limits of callers on its cluster, which is removed at the end.`,
 	}
 	f := cmd.Flags()
 	f.StringVar(&s.LogStore, "log-store", hexrd.DefaultLogStore, "raft log store: bolt or wal")
-	f.DurationVar(&s.Duration, "duration", 5*time.Second, "of each measurement")
-	f.IntVar(&s.Rounds, "rounds", 3, "how often each is done")
+	f.DurationVar(&s.Duration, "duration", 2*time.Second, "of each measurement")
+	f.IntVar(&s.Rounds, "rounds", 7, "how often each is done")
 	f.IntVar(&s.Failovers, "failovers", 10, "how often the leader is killed")
 	f.IntVar(&s.Arrivals, "arrivals", 10_000, "connections of the burst")
 	f.IntVar(&s.Secrets, "secrets", 20_000, "of the large store; 0: without it")

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/hexrdev/hexrd/client"
@@ -26,27 +27,11 @@ func (r *standard) large(ctx context.Context) ([]Row, error) {
 		return nil, err
 	}
 	with := fmt.Sprintf(" with %d secrets and %d audit rows", r.Secrets, r.Rows)
-	few := r.config(Get, 64, All)
-	c := few
+	c := r.config(Get, 64, All)
 	c.Secrets = r.Secrets
-	for range r.Rounds {
-		rate, err := r.machine.echo(ctx, c)
-		if err != nil {
-			return nil, err
-		}
-		r.keep("echo large", rate)
-		_, err1 := r.measure(ctx, "get large", c)
-		_, err2 := r.measure(ctx, "get few of large", few)
-		if err := errors.Join(err1, err2); err != nil {
-			return nil, err
-		}
-	}
-	// The machine may have become slower meanwhile: the echo tells.
-	kept := func(name string) float64 { return r.ratio(name, "echo large") / r.ratio("get 64", "echo 64") }
-	const empty = "the same with an empty store, both against the echo"
-	rows := []Row{
-		r.rate("get over all nodes, 64 workers,"+with, "get large").against(empty, kept("get large")).atLeast(0.9),
-		r.rate(fmt.Sprintf("get of %d secrets over all nodes, 64 workers,", few.Secrets)+with, "get few of large").against(empty, kept("get few of large")),
+	rows, err := r.besideEmpty(ctx, c, with)
+	if err != nil {
+		return nil, err
 	}
 	for _, more := range []func(context.Context, Config) (Row, error){r.snapshotStall, r.restart, r.resident} {
 		row, err := more(ctx, c)
@@ -57,6 +42,37 @@ func (r *standard) large(ctx context.Context) ([]Row, error) {
 		rows = append(rows, row)
 	}
 	return rows, nil
+}
+
+// besideEmpty measures gets in turns with those of a cluster that holds little. It runs
+// at the same time: the machine may have become slower since this one was empty.
+func (r *standard) besideEmpty(ctx context.Context, c Config, with string) (_ []Row, err error) {
+	bed, end, err := r.Beside(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, end()) }()
+	empty := &standard{Standard: r.Standard, seen: r.seen}
+	empty.Bed = bed
+	if err := empty.begin(ctx); err != nil {
+		return nil, err
+	}
+	few := r.config(Get, 64, All)
+	turns := []step{r.load("get few of large", few), empty.load("get empty", empty.config(Get, 64, All)), r.load("get large", c)}
+	for range r.Rounds {
+		for _, measure := range turns {
+			if err := measure(ctx); err != nil {
+				return nil, err
+			}
+		}
+		slices.Reverse(turns)
+	}
+	r.errors += empty.errors
+	const beside = "the same with an empty store, in turns"
+	return []Row{
+		r.rate("get over all nodes, 64 workers,"+with, "get large").against(beside, r.ratio("get large", "get empty")).atLeast(0.9),
+		r.rate(fmt.Sprintf("get of %d secrets over all nodes, 64 workers,", few.Secrets)+with, "get few of large").against(beside, r.ratio("get few of large", "get empty")),
+	}, nil
 }
 
 // fill writes secrets, and reads them until there are so many audit rows.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 )
 
 // Peer is a run against another store: the same loads on both, in turns, on one
@@ -17,10 +18,7 @@ type Peer struct {
 // Run measures both.
 func (p Peer) Run(ctx context.Context) (rows []Row, err error) {
 	r := &standard{Standard: p.Standard, seen: map[string][]float64{}}
-	if r.nodes, err = p.Cluster.Nodes(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.raiseLimits(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
 	other, err := startChild(ctx, p.Command[0], p.Command[1:]...)
@@ -28,9 +26,6 @@ func (p Peer) Run(ctx context.Context) (rows []Row, err error) {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, other.close()) }()
-	if err := prepare(ctx, r.config(Get, 1, All), 0); err != nil {
-		return nil, err
-	}
 	loads := []Config{
 		r.config(Get, 64, All), r.config(Get, 256, All), r.config(Put, 64, All), r.config(Put, 256, All),
 		r.config(Get, 1, Leader), r.config(Get, 1, Follower), r.config(Put, 1, Leader),
@@ -38,24 +33,36 @@ func (p Peer) Run(ctx context.Context) (rows []Row, err error) {
 	for round := range p.Rounds {
 		r.say("round %d of %d", round+1, p.Rounds)
 		for _, c := range loads {
-			name := loadName(c)
-			if _, err := r.measure(ctx, name, c); err != nil {
-				return nil, err
+			turns := []step{r.load(loadName(c), c), p.load(r, other, c)}
+			if round%2 == 1 {
+				slices.Reverse(turns)
 			}
-			rate, err := other.ask(Order{Workload: c.Workload, Workers: c.Workers, Duration: c.Duration, WarmUp: c.WarmUp, Target: c.Target})
-			if err != nil {
-				return nil, fmt.Errorf("%s: %w", p.Name, err)
+			for _, measure := range turns {
+				if err := measure(ctx); err != nil {
+					return nil, err
+				}
 			}
-			for _, n := range rate.Errors {
-				r.errors += n
-			}
-			r.keep(p.Name+" "+name, rate)
 		}
 	}
 	for _, c := range loads {
 		rows = append(rows, r.compared(p.Name, c))
 	}
 	return append(rows, Row{Name: "errors of both", Value: float64(r.errors)}.atMost(0)), nil
+}
+
+// load puts the same on the other store.
+func (p Peer) load(r *standard, other *child, c Config) step {
+	return func(context.Context) error {
+		rate, err := other.ask(Order{Workload: c.Workload, Workers: c.Workers, Duration: c.Duration, WarmUp: c.WarmUp, Target: c.Target})
+		if err != nil {
+			return fmt.Errorf("%s: %w", p.Name, err)
+		}
+		for _, n := range rate.Errors {
+			r.errors += n
+		}
+		r.keep(p.Name+" "+loadName(c), rate)
+		return nil
+	}
 }
 
 func loadName(c Config) string {

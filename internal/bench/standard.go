@@ -18,28 +18,35 @@ type Cluster interface {
 	Start(ctx context.Context, id string) error
 }
 
-// Standard is the run of the standard table.
-type Standard struct {
+// Bed is a cluster for a run alone, and who calls it.
+type Bed struct {
 	Cluster    Cluster
 	Identities []client.Config // agents that call
 	Operator   client.Config   // raises the limits of callers
-	Program    string          // hexrd, which serves what is compared with
-	Dir        string          // for what is compared with
-	LogStore   string
-	Duration   time.Duration // of each measurement
-	Rounds     int           // how often each is done; the median counts
-	Failovers  int
-	Arrivals   int // connections of the burst
-	Secrets    int // of the large store; 0: without its rows
-	Rows       int // audit rows of the large store
-	Log        io.Writer
-	Progress   io.Writer
+}
+
+// Standard is the run of the standard table.
+type Standard struct {
+	Bed
+	// Beside starts another cluster, for the rows of the large store, and gives what ends it.
+	Beside    func(ctx context.Context) (Bed, func() error, error)
+	Program   string // hexrd, which serves what is compared with
+	Dir       string // for what is compared with
+	LogStore  string
+	Duration  time.Duration // of each measurement
+	Rounds    int           // how often each is done; the median counts
+	Failovers int
+	Arrivals  int // connections of the burst
+	Secrets   int // of the large store; 0: without its rows
+	Rows      int // audit rows of the large store
+	Log       io.Writer
+	Progress  io.Writer
 }
 
 const (
 	emptySecrets = 1024
 	valueSize    = 1024
-	warmUp       = 2 * time.Second
+	warmUp       = time.Second
 )
 
 // standard is the state of a run.
@@ -54,22 +61,16 @@ type standard struct {
 // Run measures all rows.
 func (s Standard) Run(ctx context.Context) (rows []Row, err error) {
 	r := &standard{Standard: s, seen: map[string][]float64{}}
-	if r.nodes, err = s.Cluster.Nodes(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.raiseLimits(ctx); err != nil {
+	if err := r.begin(ctx); err != nil {
 		return nil, err
 	}
 	if r.machine, err = startMachine(ctx, s.Program, s.Dir, s.LogStore, s.Identities[0]); err != nil {
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, r.machine.close()) }()
-	if err := prepare(ctx, r.config(Get, 1, All), 0); err != nil {
-		return nil, err
-	}
 	for round := range s.Rounds {
 		r.say("round %d of %d", round+1, s.Rounds)
-		if err := r.round(ctx); err != nil {
+		if err := r.round(ctx, round%2 == 1); err != nil {
 			return nil, err
 		}
 	}
@@ -82,6 +83,17 @@ func (s Standard) Run(ctx context.Context) (rows []Row, err error) {
 		rows = append(rows, some...)
 	}
 	return append(rows, Row{Name: "errors that callers saw under all these loads", Value: float64(r.errors)}.atMost(0)), nil
+}
+
+// begin readies the cluster: its nodes, limits and first secrets.
+func (r *standard) begin(ctx context.Context) (err error) {
+	if r.nodes, err = r.Cluster.Nodes(ctx); err != nil {
+		return err
+	}
+	if err := r.raiseLimits(ctx); err != nil {
+		return err
+	}
+	return prepare(ctx, r.config(Get, 1, All), 0)
 }
 
 // raiseLimits lets the few identities of a bench do what many do elsewhere.
@@ -134,55 +146,12 @@ func (r *standard) measure(ctx context.Context, name string, c Config) (Result, 
 
 func (r *standard) keep(name string, rate Rate) {
 	r.say("%-24s %8.0f/s  p50 %s  p99 %s  %v", name, rate.PerSecond, micro(rate.Latency.P50), micro(rate.Latency.P99), rate.Errors)
-	r.seen[name] = append(r.seen[name], rate.PerSecond)
-	r.seen[name+" p50"] = append(r.seen[name+" p50"], float64(rate.Latency.P50))
-	r.seen[name+" p99"] = append(r.seen[name+" p99"], float64(rate.Latency.P99))
+	r.see(name, rate.PerSecond)
+	r.see(name+" p50", float64(rate.Latency.P50))
+	r.see(name+" p99", float64(rate.Latency.P99))
 }
 
-// round measures everything once, what is compared next to each other.
-func (r *standard) round(ctx context.Context) error {
-	for _, workers := range []int{64, 256} {
-		name := fmt.Sprintf(" %d", workers)
-		rate, err := r.machine.echo(ctx, r.config(Get, workers, All))
-		if err != nil {
-			return fmt.Errorf("echo: %w", err)
-		}
-		r.keep("echo"+name, rate)
-		result, err := r.measure(ctx, "get"+name, r.config(Get, workers, All))
-		if err != nil {
-			return err
-		}
-		if workers == 64 {
-			r.seen["syncs"] = append(r.seen["syncs"], result.Servers.Syncs)
-			r.seen["cpu"] = append(r.seen["cpu"], result.Servers.CPU)
-			r.seen["alloc"] = append(r.seen["alloc"], result.Servers.Alloc)
-			if _, err := r.measure(ctx, "put"+name, r.config(Put, workers, All)); err != nil {
-				return err
-			}
-		}
-	}
-	for _, next := range []struct {
-		name   string
-		config Config
-	}{
-		{"leader", r.config(Get, 64, Leader)}, {"follower", r.config(Get, 64, Follower)},
-		{"get 1 follower", r.config(Get, 1, Follower)}, {"get 1", r.config(Get, 1, Leader)},
-	} {
-		if _, err := r.measure(ctx, next.name, next.config); err != nil {
-			return err
-		}
-	}
-	for _, workers := range []int{1, 64} {
-		rate, err := r.machine.raft(ctx, Order{Workers: workers, Duration: r.Duration, WarmUp: warmUp})
-		if err != nil {
-			return err
-		}
-		r.keep(fmt.Sprintf("raft %d", workers), rate)
-	}
-	rate, err := r.machine.syncs(ctx, r.Duration)
-	r.seen["disk"] = append(r.seen["disk"], rate)
-	return err
-}
+func (r *standard) see(name string, value float64) { r.seen[name] = append(r.seen[name], value) }
 
 // ratio is the median of the rounds' own.
 func (r *standard) ratio(of, to string) float64 {
@@ -219,8 +188,8 @@ func (r *standard) rows() []Row {
 		r.micros("median of a get at a follower, 1 worker", "get 1 follower p50").against("bare raft append, 1 in flight", r.ratio("get 1 follower p50", "raft 1 p50")),
 		r.micros("median of a bare raft append, 1 in flight", "raft 1 p50"),
 		r.micros("p99 of a get, 64 workers", "get 64 p99"),
-		Row{Name: "syncs of the leader's log for a get, 64 workers", Value: median(r.seen["syncs"])}.atMost(0.1),
-		{Name: "CPU of all nodes for 1,000 gets, 64 workers", Value: median(r.seen["cpu"]), Unit: "s"},
-		{Name: "allocated by all nodes for a get, 64 workers", Value: median(r.seen["alloc"]) / 1000 / 1024, Unit: "KiB"},
+		Row{Name: "syncs of the leader's log for a get, 64 workers", Value: median(r.seen["get 64 syncs"])}.atMost(0.1),
+		{Name: "CPU of all nodes for 1,000 gets, 64 workers", Value: median(r.seen["get 64 cpu"]), Unit: "s"},
+		{Name: "allocated by all nodes for a get, 64 workers", Value: median(r.seen["get 64 alloc"]) / 1000 / 1024, Unit: "KiB"},
 	}
 }
