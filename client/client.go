@@ -22,7 +22,7 @@ const (
 	maxMessage  = 16 << 20
 	firstPause  = 20 * time.Millisecond
 	maxPause    = 500 * time.Millisecond
-	dialTimeout = 3 * time.Second
+	dialTimeout = 2 * time.Second // a node that hangs is left early
 
 	// Windows that do not adapt: to measure what they should be, gRPC answers each
 	// answer with a ping, and so doubles what a call writes and reads. A stream's
@@ -92,14 +92,18 @@ func call[R any](ctx context.Context, c *Client, do func(context.Context, grpc.C
 	if at, ok := ctx.Deadline(); ok {
 		end = at
 	}
-	pause := firstPause
+	pause, stayed := firstPause, false
 	for try := 0; ; try++ {
 		at := c.at.Load()
 		resp, err := attempt(ctx, min(c.cfg.AttemptTimeout, time.Until(end)), c.nodes[at], do)
 		if err == nil || !retriable(err) || ctx.Err() != nil || try >= c.cfg.Retries {
 			return resp, err
 		}
-		c.at.CompareAndSwap(at, (at+1)%uint32(len(c.nodes)))
+		// A node that lost its leader meanwhile is there, and knows the next one; who
+		// comes after it may be the node that was lost.
+		if stayed = unknown(err) && !stayed; !stayed {
+			c.at.CompareAndSwap(at, (at+1)%uint32(len(c.nodes)))
+		}
 		wait := time.Duration(0) // the others first, at once
 		if try >= len(c.nodes)-1 {
 			wait = pause/2 + mathrand.N(pause)

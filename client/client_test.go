@@ -29,6 +29,9 @@ func (s stuck) carry(calls *frames.Conn) {
 	for {
 		call := &hexrv1.Call{}
 		if calls.Read(call) != nil {
+			for _, cancel := range under { // a connection's end is its calls'
+				cancel()
+			}
 			return
 		}
 		for _, id := range call.GetCancelled() {

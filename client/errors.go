@@ -100,3 +100,9 @@ func retriable(err error) bool {
 	}
 	return e.Reason == "SVID_EXPIRED" // the next connection has the renewed one
 }
+
+// unknown: the node answers, but not whether the call took effect.
+func unknown(err error) bool {
+	var e *Error
+	return errors.As(err, &e) && e.Reason == "OUTCOME_UNKNOWN"
+}

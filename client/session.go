@@ -23,8 +23,6 @@ const (
 	unansweredMost = 32 << 10
 	// takingTimeout is how long a node may take to take a request.
 	takingTimeout = 3 * time.Second
-	// silenceMost is how long a node may answer nothing before its session is given up.
-	silenceMost = 10 * time.Second
 )
 
 // session carries calls over a connection of its own.
@@ -37,8 +35,10 @@ type session struct {
 	err        error
 	last       uint64 // id
 	waiting    map[uint64]*waiting
-	unanswered int       // bytes
-	since      time.Time // the last answer, or the first request after all were answered
+	unanswered int         // bytes
+	since      time.Time   // the last answer, or the first request after all were answered
+	look       *time.Timer // runs alive; nil: no call waits, or not for long
+	asked      bool        // the node was, for a sign of life, since then
 }
 
 // waiting is a call that is not answered yet; it stays, also when nobody waits any
@@ -79,7 +79,7 @@ func (s *session) run(ctx context.Context, conn net.Conn) error {
 func (s *session) take(id uint64) *waiting {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.since = time.Now()
+	s.since, s.asked = time.Now(), false
 	w := s.waiting[id]
 	if w != nil {
 		s.unanswered -= w.size
@@ -92,6 +92,9 @@ func (s *session) fail(err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.err = err
+	if s.look != nil {
+		s.look.Stop()
+	}
 	close(s.broke)
 }
 
@@ -135,6 +138,12 @@ func (s *session) add(in *hexrv1.Call, w *waiting) error {
 	if s.unanswered+w.size > unansweredMost {
 		return errAlone
 	}
+	s.send(in, w)
+	return nil
+}
+
+// send is for the caller to write: the call waits from now on. It holds mu.
+func (s *session) send(in *hexrv1.Call, w *waiting) {
 	if len(s.waiting) == 0 {
 		s.since = time.Now()
 	}
@@ -142,18 +151,10 @@ func (s *session) add(in *hexrv1.Call, w *waiting) error {
 	s.last++
 	in.Id = s.last
 	s.waiting[in.GetId()] = w
-	return nil
+	s.listen()
 }
 
-// giveUp tells the node that nobody waits for an answer; where nothing has come for
-// long, the connection leads nowhere, and the next call makes a new one.
+// giveUp tells the node that nobody waits for an answer.
 func (s *session) giveUp(id uint64) {
-	s.mu.Lock()
-	silent := len(s.waiting) > 0 && time.Since(s.since) > silenceMost
-	s.mu.Unlock()
-	if silent {
-		_ = s.calls.Close()
-		return
-	}
 	_ = s.calls.Write(&hexrv1.Call{Cancelled: []uint64{id}})
 }

@@ -280,3 +280,28 @@ func TestSessionIsBounded(t *testing.T) {
 		}
 	}
 }
+
+// A node that does not know what became of a call is asked once more before another is.
+func TestUnknownOutcomeStays(t *testing.T) {
+	for unknown, want := range []int32{0, 0, 1} {
+		var first, second atomic.Int32
+		c := (&scripted{carry: func(calls *frames.Conn) {
+			for call := take(calls); call != nil; call = take(calls) {
+				if int(first.Add(1)) <= unknown {
+					say(t, calls, failure(call.GetId(), "UNAVAILABLE", "OUTCOME_UNKNOWN"))
+				} else {
+					say(t, calls, answerTo(t, call))
+				}
+			}
+		}}).client(t)
+		c.nodes = append(c.nodes, serveNode(t, &scripted{}, func(calls *frames.Conn) {
+			for call := take(calls); call != nil; call = take(calls) {
+				second.Add(1)
+				say(t, calls, answerTo(t, call))
+			}
+		}))
+		if _, err := c.Get(t.Context(), "k"); err != nil || second.Load() != want {
+			t.Errorf("%d unknown outcomes: %v, the other node was asked %d times", unknown, err, second.Load())
+		}
+	}
+}

@@ -106,7 +106,7 @@ func (b *batcher) propose(ctx context.Context, batch []*item) (*fsmpb.ProposalRe
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, rpcTimeout)
+	ctx, cancel := context.WithTimeout(b.n.reign.of(ctx, id), rpcTimeout)
 	defer cancel()
 	answer, err := b.n.cfg.Forward.Propose(ctx, id, addr, data)
 	if err != nil {

@@ -70,12 +70,12 @@ type group struct {
 	log    *record
 
 	mu       sync.Mutex
-	off      map[string]time.Duration                          // by which a node's clock is wrong
-	hold     func(from string, p *fsmpb.Proposal)              // nil: proposals go through at once
-	disk     func(id string, logs raft.LogStore) raft.LogStore // what a node's log is written to; nil: as it is
-	asked    func(from string) error                           // what is wrong with who asks; nil: nothing
-	answered func(from string, reply []byte)                   // nil: answers come at once
-	loses    func(from, addr string) bool                      // what a node writes to another is lost; nil: nothing
+	off      map[string]time.Duration                                  // by which a node's clock is wrong
+	hold     func(ctx context.Context, from string, p *fsmpb.Proposal) // nil: proposals go through at once
+	disk     func(id string, logs raft.LogStore) raft.LogStore         // what a node's log is written to; nil: as it is
+	asked    func(from string) error                                   // what is wrong with who asks; nil: nothing
+	answered func(from string, reply []byte)                           // nil: answers come at once
+	loses    func(from, addr string) bool                              // what a node writes to another is lost; nil: nothing
 	nodes    map[string]*Node
 	addrs    map[string]string
 	lis      map[string]net.Listener
@@ -110,7 +110,9 @@ func (l link) Propose(ctx context.Context, id, _ string, proposal []byte) ([]byt
 		if err := proto.Unmarshal(proposal, &p); err != nil {
 			return nil, err
 		}
-		l.hold(l.from, &p)
+		if l.hold(ctx, l.from, &p); ctx.Err() != nil {
+			return nil, fmt.Errorf("%w: %w", ErrUnknownOutcome, ctx.Err())
+		}
 	}
 	reply, err := n.HandlePropose(ctx, l.from, proposal)
 	if l.answered != nil {

@@ -45,6 +45,7 @@ type Node struct {
 	raft   atomic.Pointer[instance]
 	reopen chan *raft.SnapshotMeta
 	leader notifier
+	reign  reign
 
 	ctx    context.Context // of the goroutines
 	cancel context.CancelFunc

@@ -8,7 +8,6 @@ import (
 )
 
 const (
-	reachDial     = time.Second
 	reachPause    = 10 * time.Millisecond // at first, then twice as long each time
 	reachPauseMax = 250 * time.Millisecond
 )
@@ -19,8 +18,8 @@ const (
 // nothing replicated to it for as long, and was no part of a majority (see
 // hashicorp/raft#612).
 func (t transport) reach(id raft.ServerID, target raft.ServerAddress, term uint64) bool {
-	for pause := reachPause; t.replicates(id, term); pause = min(2*pause, reachPauseMax) {
-		if conn, err := t.stream.Dial(target, reachDial); err == nil {
+	for pause := reachPause; t.replicates(id, target, term); pause = min(2*pause, reachPauseMax) {
+		if conn, err := t.stream.Dial(target, rpcTimeout); err == nil {
 			_ = conn.Close()
 			return true
 		}
@@ -35,10 +34,13 @@ func isHeartbeat(a *raft.AppendEntriesRequest) bool {
 	return len(a.Entries) == 0 && a.PrevLogEntry == 0
 }
 
-// replicating reports whether a server leads in a term, and has another one to replicate to.
-func replicating(r *raft.Raft, to raft.ServerID, term uint64) bool {
+// replicating reports whether a server leads in a term, and has another one to replicate
+// to, at that address still.
+func replicating(r *raft.Raft, to raft.ServerID, at raft.ServerAddress, term uint64) bool {
 	if r == nil || r.State() != raft.Leader || r.CurrentTerm() != term {
 		return false
 	}
-	return slices.ContainsFunc(r.GetConfiguration().Configuration().Servers, func(s raft.Server) bool { return s.ID == to })
+	return slices.ContainsFunc(r.GetConfiguration().Configuration().Servers, func(s raft.Server) bool {
+		return s.ID == to && s.Address == at
+	})
 }

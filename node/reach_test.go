@@ -26,9 +26,9 @@ func newReplicator(t *testing.T) *replicator {
 	}
 	r.transport = transport{
 		NetworkTransport: loopbackTransport(t), log: newParallelLog(raft.NewInmemStore(), func() bool { return true }, func(f func()) { go f() }), stream: tcp{},
-		replicates: func(to raft.ServerID, term uint64) bool {
+		replicates: func(to raft.ServerID, at raft.ServerAddress, term uint64) bool {
 			r.looks.Add(1)
-			return to == "n2" && term == 3 && !r.ended.Load()
+			return to == "n2" && at == r.peer && term == 3 && !r.ended.Load()
 		},
 	}
 	return r

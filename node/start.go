@@ -133,7 +133,10 @@ func (n *Node) startRaft() error {
 	n.machine.disk.Store(log)
 	fault.Point("start.checked")
 	r, err := raft.NewRaft(n.raftConfig(), n.machine, log, n.votes, n.snapshots, transport{
-		trans, log, stream, func(to raft.ServerID, term uint64) bool { return replicating(self.Load(), to, term) },
+		trans, log, stream,
+		func(to raft.ServerID, at raft.ServerAddress, term uint64) bool {
+			return replicating(self.Load(), to, at, term)
+		},
 	})
 	self.Store(r)
 	if err != nil {
@@ -151,11 +154,13 @@ func (n *Node) startRaft() error {
 	return nil
 }
 
-// observe wakes who waits for a leader.
+// observe wakes who waits for a leader, and ends what waits for the one before.
 func (n *Node) observe(ctx context.Context, r *instance, observations <-chan raft.Observation) {
 	for {
 		select {
 		case <-observations:
+			id, _ := n.Leader()
+			n.reign.begin(n.ctx, id)
 			n.leader.fire()
 		case <-ctx.Done():
 			return

@@ -1,16 +1,19 @@
 package node
 
 import (
+	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
-	"sync"
 	"testing"
 	"time"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// TestStraggler: a put that its node held for longer than the request window,
+// TestStraggler: a put that was on its way for longer than the request window,
 // while the caller sent it again elsewhere and that was forgotten, is not applied
 // a second time.
 func TestStraggler(t *testing.T) {
@@ -20,14 +23,11 @@ func TestStraggler(t *testing.T) {
 	if slow == leader {
 		slow = g.node("n3")
 	}
-	arrived, released := make(chan struct{}), make(chan struct{})
-	arrive := sync.OnceFunc(func() { close(arrived) })
-	release := sync.OnceFunc(func() { close(released) })
-	t.Cleanup(release)
-	g.hold = func(from string, p *fsmpb.Proposal) {
-		if from == slow.cfg.ID && len(p.GetAccesses()) > 0 {
-			arrive()
-			<-released
+	sent := make(chan []byte, 1)
+	g.hold = func(ctx context.Context, from string, p *fsmpb.Proposal) {
+		if data, err := proto.Marshal(p); from == slow.cfg.ID && len(p.GetAccesses()) > 0 && err == nil {
+			sent <- data
+			<-ctx.Done()
 		}
 	}
 	put := func() *fsmpb.Access {
@@ -39,16 +39,17 @@ func TestStraggler(t *testing.T) {
 			}},
 		}
 	}
-	late := make(chan *fsmpb.Result, 1)
+	caller, givesUp := context.WithCancel(t.Context())
+	tried := make(chan error, 1)
 	go func() {
-		results, _, err := slow.Do(t.Context(), []*fsmpb.Access{put()})
-		if err != nil {
-			t.Error(err)
-			results = []*fsmpb.Result{nil}
-		}
-		late <- results[0]
+		_, _, err := slow.Do(caller, []*fsmpb.Access{put()})
+		tried <- err
 	}()
-	<-arrived
+	straggler := <-sent
+	givesUp()
+	if err := <-tried; !errors.Is(err, ErrUnknownOutcome) {
+		t.Fatal(err)
+	}
 	results, _, err := leader.Do(t.Context(), []*fsmpb.Access{put()})
 	if err != nil || results[0].GetWritten().GetVersion() != 1 {
 		t.Fatal(err, results)
@@ -59,9 +60,10 @@ func TestStraggler(t *testing.T) {
 		return leader.Store().Time() > time.Now().Add(20*time.Minute).UnixNano()
 	})
 	g.leader().sweep(t.Context()) // the request id is forgotten
-	release()
-	if r := <-late; r.GetOutcome() != fsmpb.Outcome_OUTCOME_STALE {
-		t.Errorf("the straggler: %v", r)
+	reply, err := g.leader().HandlePropose(t.Context(), slow.cfg.ID, straggler)
+	var late fsmpb.ProposalReply
+	if err := errors.Join(err, proto.Unmarshal(reply, &late)); err != nil || late.GetResults()[0].GetOutcome() != fsmpb.Outcome_OUTCOME_STALE {
+		t.Errorf("the straggler: %v, %v", late.GetResults(), err)
 	}
 	results, _, err = g.leader().Do(t.Context(), []*fsmpb.Access{put()})
 	if err != nil || results[0].GetWritten().GetVersion() != 2 {

@@ -18,7 +18,7 @@ type transport struct {
 	*raft.NetworkTransport
 	log        *parallelLog
 	stream     raft.StreamLayer
-	replicates func(to raft.ServerID, term uint64) bool // this node, as a leader
+	replicates func(to raft.ServerID, at raft.ServerAddress, term uint64) bool // this node, as a leader
 }
 
 // SetHeartbeatHandler does not install the handler. Raft answers heartbeats on the

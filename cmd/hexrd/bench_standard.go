@@ -98,8 +98,16 @@ func (b *benchBed) Nodes(ctx context.Context) ([]bench.Node, error) {
 }
 
 // Kill ends a node's process.
-func (b *benchBed) Kill(ctx context.Context, id string) error {
-	_, err := b.cluster.Signal(ctx, id, "KILL")
+func (b *benchBed) Kill(ctx context.Context, id string) error { return b.signal(ctx, id, "KILL") }
+
+// Stop halts it.
+func (b *benchBed) Stop(ctx context.Context, id string) error { return b.signal(ctx, id, "STOP") }
+
+// Continue ends that.
+func (b *benchBed) Continue(ctx context.Context, id string) error { return b.signal(ctx, id, "CONT") }
+
+func (b *benchBed) signal(ctx context.Context, id, signal string) error {
+	_, err := b.cluster.Signal(ctx, id, signal)
 	return err
 }
 

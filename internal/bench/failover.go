@@ -16,56 +16,74 @@ const (
 	settle        = 2 * time.Second
 )
 
-// failover kills the leader some times, and takes the time until a put succeeds
-// that was sent after the kill. Callers put all the while, through clients that
-// know all nodes.
+// loss is a way to lose the leader.
+type loss struct {
+	row  string
+	lose func(ctx context.Context, id string) error
+	back func(ctx context.Context, id string) error // the node
+	need int                                        // callers whose puts succeed again
+}
+
+// failover loses the leader some times, and takes the time until puts succeed that
+// were sent after that. Callers put all the while, through clients that know all nodes.
 func (r *standard) failover(ctx context.Context) ([]Row, error) {
-	var took []float64
-	failed := int64(0)
-	for i := range r.Failovers {
-		d, errs, err := r.failOnce(ctx)
-		if err != nil {
-			return nil, fmt.Errorf("failover: %w", err)
-		}
-		r.say("failover %d: %.2f s, %d errors", i+1, d.Seconds(), errs)
-		took, failed = append(took, d.Seconds()), failed+errs
-	}
 	if r.Failovers == 0 {
 		return nil, nil
 	}
-	return []Row{
-		Row{Name: fmt.Sprintf("from SIGKILL of the leader to a put, median of %d", r.Failovers), Value: median(took), Unit: "s"}.atMost(0.9),
-		Row{Name: "errors that callers saw meanwhile", Value: float64(failed)}.atMost(0),
-	}, nil
+	failed := int64(0)
+	var rows []Row
+	for _, l := range []loss{
+		{"from SIGKILL of the leader to a put", r.Cluster.Kill, r.Cluster.Start, 1},
+		{"from SIGSTOP of the leader to a put of every caller", r.Cluster.Stop, r.Cluster.Continue, failoverLoad},
+	} {
+		var took []float64
+		for i := range r.Failovers {
+			d, errs, err := r.failOnce(ctx, l)
+			if err != nil {
+				return nil, fmt.Errorf("failover: %w", err)
+			}
+			r.say("%s %d: %.2f s, %d errors", l.row, i+1, d.Seconds(), errs)
+			took, failed = append(took, d.Seconds()), failed+errs
+		}
+		rows = append(rows, Row{Name: fmt.Sprintf("%s, median of %d", l.row, r.Failovers), Value: median(took), Unit: "s"})
+	}
+	rows[0] = rows[0].atMost(0.9)
+	return append(rows, Row{Name: "errors that callers saw meanwhile", Value: float64(failed)}.atMost(0)), nil
 }
 
-// kills is what the callers of one failover see.
-type kills struct {
+// losses is what the callers of one failover see.
+type losses struct {
 	mu     sync.Mutex
-	gone   time.Time // when the leader's process had ended; zero: it runs
-	first  time.Time // success of a put that was sent after that
+	gone   time.Time // when the leader was lost; zero: it runs
+	need   int       // callers of whom no put has succeeded that was sent after that
+	last   time.Time // when the last of them was back
 	errors int64
-	back   chan struct{} // closed at first
+	back   chan struct{} // closed at last
 }
 
-func (k *kills) put(began time.Time, err error) {
+// put notes a put of a caller that is not back, and reports that it is now.
+func (k *losses) put(began time.Time, err error, isBack bool) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case err != nil:
+	if err != nil {
 		k.errors++
-	case !k.gone.IsZero() && began.After(k.gone) && k.first.IsZero():
-		k.first = time.Now()
+	}
+	if err != nil || isBack || k.gone.IsZero() || began.Before(k.gone) || k.need == 0 {
+		return isBack
+	}
+	if k.need--; k.need == 0 {
+		k.last = time.Now()
 		close(k.back)
 	}
+	return true
 }
 
-func (r *standard) failOnce(ctx context.Context) (time.Duration, int64, error) {
+func (r *standard) failOnce(ctx context.Context, l loss) (time.Duration, int64, error) {
 	leader, err := leaderOf(ctx, AdminSockets{}, r.nodes)
 	if err != nil {
 		return 0, 0, err
 	}
-	k := &kills{back: make(chan struct{})}
+	k := &losses{back: make(chan struct{}), need: l.need}
 	stop, err := r.putAllTheWhile(ctx, k)
 	if err != nil {
 		return 0, 0, err
@@ -73,8 +91,8 @@ func (r *standard) failOnce(ctx context.Context) (time.Duration, int64, error) {
 	if err := sleep(ctx, settle); err != nil {
 		return 0, 0, errors.Join(err, stop())
 	}
-	id, killed := r.nodes[leader].ID, time.Now()
-	if err := r.Cluster.Kill(ctx, id); err != nil {
+	id, lost := r.nodes[leader].ID, time.Now()
+	if err := l.lose(ctx, id); err != nil {
 		return 0, 0, errors.Join(err, stop())
 	}
 	k.mu.Lock()
@@ -83,16 +101,16 @@ func (r *standard) failOnce(ctx context.Context) (time.Duration, int64, error) {
 	select {
 	case <-k.back:
 	case <-time.After(failoverLimit):
-		err = errors.New("no put succeeded")
+		err = errors.New("puts do not succeed")
 	case <-ctx.Done():
 		err = ctx.Err()
 	}
-	err = errors.Join(err, sleep(ctx, settle), stop(), r.Cluster.Start(ctx, id))
-	return k.first.Sub(killed), k.errors, err
+	err = errors.Join(err, sleep(ctx, settle), stop(), l.back(ctx, id))
+	return k.last.Sub(lost), k.errors, err
 }
 
 // putAllTheWhile puts until stop is called.
-func (r *standard) putAllTheWhile(ctx context.Context, k *kills) (stop func() error, err error) {
+func (r *standard) putAllTheWhile(ctx context.Context, k *losses) (stop func() error, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	var clients []*client.Client
@@ -116,12 +134,12 @@ func (r *standard) putAllTheWhile(ctx context.Context, k *kills) (stop func() er
 		}
 		clients = append(clients, c)
 		wg.Go(func() {
-			value := payload(valueSize)
+			value, back := payload(valueSize), false
 			for ctx.Err() == nil {
 				began := time.Now()
 				_, err := c.Put(ctx, path(0), value, client.PutOptions{})
 				if ctx.Err() == nil {
-					k.put(began, err)
+					back = k.put(began, err, back)
 				}
 			}
 		})

@@ -14,6 +14,9 @@ import (
 type Cluster interface {
 	Nodes(ctx context.Context) ([]Node, error)
 	Kill(ctx context.Context, id string) error
+	// Stop halts a node's process until Continue.
+	Stop(ctx context.Context, id string) error
+	Continue(ctx context.Context, id string) error
 	// Start starts a node that does not run, and returns when it is healthy.
 	Start(ctx context.Context, id string) error
 }

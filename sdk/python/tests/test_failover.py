@@ -264,3 +264,18 @@ def test_tries_go_round_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
         tries.pause(err)
     with pytest.raises(HexrError):
         Tries(Nodes(3), Budget(), 30.0).pause(HexrError("final"))
+
+
+def test_an_unknown_outcome_is_asked_for_where_it_was() -> None:
+    nodes = Nodes(3)
+    tries = Tries(nodes, Budget(), 30.0)
+    first = tries.node
+    unknown = UnavailableError("unknown", reason="OUTCOME_UNKNOWN")
+    assert tries.pause(unknown) == 0
+    assert tries.node == nodes.at == first  # it is there, and knows the next leader
+    tries.pause(unknown)
+    assert tries.node == (first + 1) % 3
+    tries.pause(unknown)
+    assert tries.node == (first + 1) % 3
+    tries.pause(UnavailableError("no"))
+    assert tries.node == (first + 2) % 3

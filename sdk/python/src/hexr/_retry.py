@@ -53,13 +53,18 @@ class Tries:
         self._nodes, self._budget = nodes, budget
         self.deadline = time.monotonic() + timeout
         self._failed = 0
+        self._stayed = False
         self.node = nodes.at
 
     def pause(self, err: HexrError) -> float:
         """The seconds to wait before the next try; raises err when there is none."""
         self._failed += 1
-        self._nodes.failed(self.node)
-        self.node = self._nodes.at
+        # A node that lost its leader meanwhile is there, and knows the next one; who comes
+        # after it may be the node that was lost.
+        self._stayed = err.reason == "OUTCOME_UNKNOWN" and not self._stayed
+        if not self._stayed:
+            self._nodes.failed(self.node)
+            self.node = self._nodes.at
         pause = self._budget.take()
         if self._failed >= self._nodes.count:  # the others first, at once
             step = min(_MAX_PAUSE, _FIRST_PAUSE * 2.0 ** min(self._failed - self._nodes.count, 10))
