@@ -108,17 +108,17 @@ func (n *Node) succeed(ctx context.Context, lost string) {
 }
 
 // refusesVote reports that this node does not vote for who stands in a term, as its
-// own log goes further (Raft, section 5.4.1).
+// own log goes further.
 func (n *Node) refusesVote(r *instance, term uint64) bool {
-	ask := r.asked.Load()
-	if ask == nil || ask.Term != term {
-		return false
-	}
 	var last raft.Log
-	if err := n.logs.GetLog(r.LastIndex(), &last); err != nil || last.Term >= term {
-		return false // it can't tell, or that was the leader who is lost
-	}
-	return last.Term > ask.LastLogTerm || last.Term == ask.LastLogTerm && last.Index > ask.LastLogIndex
+	ask := r.asked.Load()
+	return ask != nil && ask.Term == term && n.logs.GetLog(r.LastIndex(), &last) == nil && isBehind(ask, &last)
+}
+
+// isBehind compares a candidate's log with the end of another one (Raft, section 5.4.1). A
+// term that has entries has had its leader: no candidate of it is one any more.
+func isBehind(ask *raft.RequestVoteRequest, last *raft.Log) bool {
+	return last.Term < ask.Term && (ask.LastLogTerm < last.Term || ask.LastLogTerm == last.Term && ask.LastLogIndex < last.Index)
 }
 
 // rank is this node's place among the voters without one; -1: it has no vote.

@@ -64,6 +64,25 @@ func TestLeaderIsMissed(t *testing.T) {
 	}
 }
 
+func TestCandidateIsBehind(t *testing.T) {
+	last := &raft.Log{Term: 5, Index: 100}
+	for name, c := range map[string]struct {
+		ask  raft.RequestVoteRequest
+		want bool
+	}{
+		"shorter":                    {raft.RequestVoteRequest{Term: 6, LastLogTerm: 5, LastLogIndex: 99}, true},
+		"as long":                    {raft.RequestVoteRequest{Term: 6, LastLogTerm: 5, LastLogIndex: 100}, false},
+		"longer":                     {raft.RequestVoteRequest{Term: 6, LastLogTerm: 5, LastLogIndex: 101}, false},
+		"longer, of an older term":   {raft.RequestVoteRequest{Term: 6, LastLogTerm: 4, LastLogIndex: 101}, true},
+		"shorter, of a newer term":   {raft.RequestVoteRequest{Term: 7, LastLogTerm: 6, LastLogIndex: 1}, false},
+		"the leader who is lost now": {raft.RequestVoteRequest{Term: 5, LastLogTerm: 4, LastLogIndex: 90}, false},
+	} {
+		if got := isBehind(&c.ask, last); got != c.want {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+}
+
 // TestLongerLogStands: where the first to stand has the shorter log, the other one
 // stands as soon as it has refused its vote.
 func TestLongerLogStands(t *testing.T) {
