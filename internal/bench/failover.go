@@ -45,7 +45,7 @@ func (r *standard) failover(ctx context.Context) ([]Row, error) {
 			r.say("%s %d: %.2f s, %d errors", l.row, i+1, d.Seconds(), errs)
 			took, failed = append(took, d.Seconds()), failed+errs
 		}
-		rows = append(rows, Row{Name: fmt.Sprintf("%s, median of %d", l.row, r.Failovers), Value: median(took), Unit: "s"})
+		rows = append(rows, Row{Name: fmt.Sprintf("%s, median of %d", l.row, r.Failovers), Value: median(took), Unit: "s", Rounds: took})
 	}
 	rows[0] = rows[0].atMost(0.9)
 	return append(rows, Row{Name: "errors that callers saw meanwhile", Value: float64(failed)}.atMost(0)), nil

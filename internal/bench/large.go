@@ -70,8 +70,8 @@ func (r *standard) besideEmpty(ctx context.Context, c Config, with string) (_ []
 	r.errors += empty.errors
 	const beside = "the same with an empty store, in turns"
 	return []Row{
-		r.rate("get over all nodes, 64 workers,"+with, "get large").against(beside, r.ratio("get large", "get empty")).atLeast(0.9),
-		r.rate(fmt.Sprintf("get of %d secrets over all nodes, 64 workers,", few.Secrets)+with, "get few of large").against(beside, r.ratio("get few of large", "get empty")),
+		r.rate("get over all nodes, 64 workers,"+with, "get large").against(beside, r.ratios("get large", "get empty")...).atLeast(0.9),
+		r.rate(fmt.Sprintf("get of %d secrets over all nodes, 64 workers,", few.Secrets)+with, "get few of large").against(beside, r.ratios("get few of large", "get empty")...),
 	}, nil
 }
 
@@ -126,7 +126,7 @@ func (r *standard) snapshotStall(ctx context.Context, c Config) (Row, error) {
 		r.say("longest time without an answer around a snapshot: %s", micro(gap))
 	}
 	name := fmt.Sprintf("longest time without an answer while the leader makes a snapshot, median of %d,", r.Rounds)
-	return Row{Name: name, Value: median(gaps), Unit: "ms"}.atMost(50), nil
+	return Row{Name: name, Value: median(gaps), Unit: "ms", Rounds: gaps}.atMost(50), nil
 }
 
 func (r *standard) snapshotGap(ctx context.Context, c Config, callers *callers) (int64, error) {
@@ -192,7 +192,7 @@ func (r *standard) restart(ctx context.Context, c Config) (Row, error) {
 			return Row{}, fmt.Errorf("restart: %w", err)
 		}
 	}
-	return Row{Name: "restart of a node to its first answer, after SIGKILL,", Value: median(took), Unit: "s"}.atMost(3), nil
+	return Row{Name: "restart of a node to its first answer, after SIGKILL,", Value: median(took), Unit: "s", Rounds: took}.atMost(3), nil
 }
 
 func awaitAnswer(ctx context.Context, id client.Config, addr string) error {

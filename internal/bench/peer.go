@@ -75,14 +75,14 @@ func (r *standard) compared(other string, c Config) Row {
 	if c.Workers == 1 {
 		theirs := other + " " + name + " p50"
 		row := r.micros("median of a "+name, name+" p50").
-			against(fmt.Sprintf("%s: %s us", other, number(median(r.seen[theirs]))), r.ratio(name+" p50", theirs))
+			against(fmt.Sprintf("%s: %s us", other, number(median(r.seen[theirs]))), r.ratios(name+" p50", theirs)...)
 		if c.Workload == Get && c.Target == Leader {
 			row = row.atMost(1)
 		}
 		return row
 	}
 	theirs := other + " " + name
-	row := r.rate(name, name).against(fmt.Sprintf("%s: %s /s", other, number(median(r.seen[theirs]))), r.ratio(name, theirs))
+	row := r.rate(name, name).against(fmt.Sprintf("%s: %s /s", other, number(median(r.seen[theirs]))), r.ratios(name, theirs)...)
 	if c.Workload == Put {
 		return row.atLeast(2.5)
 	}

@@ -14,13 +14,14 @@ const reportMode = 0o644
 
 // Row of the report.
 type Row struct {
-	Name     string   `json:"name"`
-	Value    float64  `json:"value"`
-	Unit     string   `json:"unit"`
-	Compared string   `json:"compared with,omitempty"`
-	Ratio    *float64 `json:"ratio,omitempty"`
-	Goal     string   `json:"goal,omitempty"`
-	Met      *bool    `json:"met,omitempty"`
+	Name     string    `json:"name"`
+	Value    float64   `json:"value"`
+	Unit     string    `json:"unit"`
+	Compared string    `json:"compared with,omitempty"`
+	Ratio    *float64  `json:"ratio,omitempty"`
+	Rounds   []float64 `json:"rounds,omitempty"` // whose median the ratio is, or the value where there is none
+	Goal     string    `json:"goal,omitempty"`
+	Met      *bool     `json:"met,omitempty"`
 }
 
 // atLeast and atMost set the goal of a row, for its ratio where it has one, else
@@ -40,10 +41,19 @@ func (r Row) measured() float64 {
 	return r.Value
 }
 
-// against compares the row with another figure; ratio may be a median of several.
-func (r Row) against(name string, ratio float64) Row {
-	r.Compared, r.Ratio = name, &ratio
+// against compares the row with another figure: each round, of which the median counts.
+func (r Row) against(name string, ratios ...float64) Row {
+	ratio := median(ratios)
+	r.Compared, r.Ratio, r.Rounds = name, &ratio, ratios
 	return r
+}
+
+// spread is between which values the rounds lie.
+func (r Row) spread() string {
+	if len(r.Rounds) < 2 {
+		return ""
+	}
+	return fmt.Sprintf(" (%s to %s)", number(slices.Min(r.Rounds)), number(slices.Max(r.Rounds)))
 }
 
 // number prints three significant figures at least.
@@ -99,14 +109,16 @@ func (r Report) Markdown() string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "Commit %s. %s\n\n| what | measured | compared with | ratio | goal | met |\n|---|---|---|---|---|---|\n", r.Commit, r.Text)
 	for _, row := range r.Rows {
-		ratio, met := "", ""
+		measured, ratio, met := number(row.Value)+" "+row.Unit, "", ""
 		if row.Ratio != nil {
-			ratio = number(*row.Ratio)
+			ratio = number(*row.Ratio) + row.spread()
+		} else {
+			measured += row.spread()
 		}
 		if row.Met != nil {
 			met = map[bool]string{true: "yes", false: "**no**"}[*row.Met]
 		}
-		fmt.Fprintf(&b, "| %s | %s %s | %s | %s | %s | %s |\n", row.Name, number(row.Value), row.Unit, row.Compared, ratio, row.Goal, met)
+		fmt.Fprintf(&b, "| %s | %s | %s | %s | %s | %s |\n", row.Name, measured, row.Compared, ratio, row.Goal, met)
 	}
 	return b.String()
 }
