@@ -12,9 +12,10 @@ import (
 
 const (
 	// dialLost is how long it is tried to reach a leader whose stream has ended.
-	dialLost   = 300 * time.Millisecond
-	dialPause  = 10 * time.Millisecond
-	standTries = 8 // times Timers.Apart: how long this node waits for its turn
+	dialLost  = 300 * time.Millisecond
+	dialPause = 10 * time.Millisecond
+	// standTurns is how long this node waits for its turn, in times of Timers.Apart.
+	standTurns = 8
 	// standRefused is what lies between a candidacy that this node has refused its vote
 	// and its own: others' votes may make that one leader all the same.
 	standRefused = 40 * time.Millisecond
@@ -53,15 +54,23 @@ func (n *Node) refuses(ctx context.Context, addr string) bool {
 		if errors.Is(err, syscall.ECONNREFUSED) {
 			return true
 		}
-		pause := time.NewTimer(dialPause)
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if !rest(ctx, dialPause) {
 			return false
 		}
 	}
 	return false
+}
+
+// rest reports that d has passed, and ctx has not ended.
+func rest(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // succeed stands for election, the followers one after the other in the order of
@@ -75,7 +84,7 @@ func (n *Node) succeed(ctx context.Context, lost string) {
 	}
 	term, refused, apart := n.raft.Load().CurrentTerm(), uint64(0), n.cfg.Timers.Apart
 	turn := time.Now().Add(time.Duration(rank) * apart)
-	for end := turn.Add(standTries * apart); time.Now().Before(end); {
+	for end := turn.Add(standTurns * apart); time.Now().Before(end); {
 		r := n.raft.Load()
 		if id, _ := n.Leader(); id != "" && id != lost || r.State() != raft.Follower {
 			return
@@ -97,11 +106,7 @@ func (n *Node) succeed(ctx context.Context, lost string) {
 			}
 			return
 		}
-		pause := time.NewTimer(min(time.Until(turn), standLook))
-		select {
-		case <-pause.C:
-		case <-ctx.Done():
-			pause.Stop()
+		if !rest(ctx, min(time.Until(turn), standLook)) {
 			return
 		}
 	}

@@ -33,7 +33,12 @@ func TestProposalsEndWithTheReign(t *testing.T) {
 	put := make(chan error, 1)
 	go func() { put <- g.put(g.node(others[0]), "k") }()
 	<-held
-	g.changed("another leader", func(*Node) error { return first.Transfer(t.Context(), others[1]) })
+	g.changed("another leader", func(leader *Node) error {
+		if leader != first { // by itself, on a busy machine
+			return nil
+		}
+		return first.Transfer(t.Context(), others[1])
+	})
 	if err := <-ended; !errors.Is(err, context.Canceled) {
 		t.Errorf("the proposal ended with %v", err)
 	}
