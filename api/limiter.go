@@ -137,9 +137,9 @@ func (p *pass) moved(bytes int) {
 // pay takes from the caller's rate what it may not have yet: this call goes on,
 // later ones are refused at their header, where that costs least.
 func (p *pass) pay(n int) {
-	for now := time.Now(); n > 0; {
+	for at := time.Now(); n > 0; {
 		part := min(n, p.u.bucket.Burst())
-		p.u.bucket.ReserveN(now, part)
+		p.u.bucket.ReserveN(at, part)
 		n -= part
 	}
 }

@@ -63,8 +63,8 @@ func TestNodeThatWaits(t *testing.T) {
 	var asked atomic.Int32
 	quietly(t, func(t *testing.T, calls *frames.Conn) {
 		slow := take(calls)
-		late := time.AfterFunc(takes, func() { say(t, calls, &hexrv1.Answer{Id: slow.GetId()}) })
-		defer late.Stop()
+		time.AfterFunc(takes, func() { say(t, calls, &hexrv1.Answer{Id: slow.GetId()}) })
+		time.AfterFunc(2*takes, func() { _ = calls.Close() })
 		for call := take(calls); call != nil; call = take(calls) {
 			if call.GetMethod() == hexrv1.Vault_WhoAmI_FullMethodName {
 				asked.Add(1)
@@ -76,7 +76,7 @@ func TestNodeThatWaits(t *testing.T) {
 		if _, err := s.call(t.Context(), getCall()); err != nil || time.Since(began) != takes {
 			t.Errorf("%v after %s", err, time.Since(began))
 		}
-		time.Sleep(takes)
+		<-s.broke
 		if asked.Load() != 9 { // once a second, and not while no call waits
 			t.Errorf("it was asked %d times", asked.Load())
 		}
@@ -90,17 +90,14 @@ func TestGivenUpCallIsLookedAfter(t *testing.T) {
 		for call := take(calls); call != nil; call = take(calls) {
 		}
 	}, func(t *testing.T, s *session) {
+		began := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		if _, err := s.call(ctx, getCall()); status.Code(err) != codes.DeadlineExceeded {
 			t.Errorf("it ended with %v", err)
 		}
-		time.Sleep(2 * signOfLife)
-		synctest.Wait()
-		select {
-		case <-s.broke:
-		default:
-			t.Error("the session stands")
+		if <-s.broke; time.Since(began) != 2*signOfLife {
+			t.Errorf("the session stood for %s", time.Since(began))
 		}
 		if _, err := s.call(t.Context(), getCall()); err == nil || errors.Is(err, errAlone) {
 			t.Errorf("the next call: %v", err)

@@ -61,18 +61,6 @@ func (n *Node) refuses(ctx context.Context, addr string) bool {
 	return false
 }
 
-// rest reports that d has passed, and ctx has not ended.
-func rest(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
-}
-
 // succeed stands for election, the followers one after the other in the order of
 // their IDs. The first whose log is as long as the others' wins; who comes later
 // sees that somebody else leads: those that stand together would split the votes. Who

@@ -87,9 +87,7 @@ func (n *Node) checkMark(ctx context.Context) error {
 			n.log.Warn("waiting for a majority of the members to say what they know of this node's disk; " +
 				"if their addresses have changed, start it with `hexrd join ADDR`, ADDR of one of them")
 		})
-		select {
-		case <-time.After(askPause):
-		case <-ctx.Done():
+		if !rest(ctx, askPause) {
 			return ctx.Err()
 		}
 	}

@@ -160,7 +160,7 @@ func (n *Node) observe(ctx context.Context, r *instance, observations <-chan raf
 		select {
 		case <-observations:
 			id, _ := n.Leader()
-			n.reign.begin(n.ctx, id)
+			n.reign.begin(ctx, id)
 			n.leader.fire()
 		case <-ctx.Done():
 			return

@@ -46,10 +46,5 @@ func (n *Node) sweep(ctx context.Context) (more bool) {
 	if err != nil || !results[0].GetSwept().GetMore() {
 		return false
 	}
-	select {
-	case <-time.After(sweepRest * time.Since(begin)):
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return rest(ctx, sweepRest*time.Since(begin))
 }

@@ -41,10 +41,7 @@ type growing struct {
 // Run measures one dimension after the other.
 func (g Growth) Run(ctx context.Context) (rows []Row, err error) {
 	r := &growing{standard: &standard{Standard: g.Standard, seen: map[string][]float64{}}, growth: g}
-	if r.nodes, err = g.Cluster.Nodes(ctx); err != nil {
-		return nil, err
-	}
-	if err := r.raiseLimits(ctx); err != nil {
+	if err := r.ready(ctx); err != nil {
 		return nil, err
 	}
 	for _, dimension := range []func(context.Context) error{r.versions, r.agents, r.secrets, r.auditRows} {

@@ -88,15 +88,20 @@ func (s Standard) Run(ctx context.Context) (rows []Row, err error) {
 	return append(rows, Row{Name: "errors that callers saw under all these loads", Value: float64(r.errors)}.atMost(0)), nil
 }
 
-// begin readies the cluster: its nodes, limits and first secrets.
-func (r *standard) begin(ctx context.Context) (err error) {
-	if r.nodes, err = r.Cluster.Nodes(ctx); err != nil {
-		return err
-	}
-	if err := r.raiseLimits(ctx); err != nil {
+// begin readies the cluster, and writes its first secrets.
+func (r *standard) begin(ctx context.Context) error {
+	if err := r.ready(ctx); err != nil {
 		return err
 	}
 	return prepare(ctx, r.config(Get, 1, All), 0)
+}
+
+// ready finds the cluster's nodes and raises its limits.
+func (r *standard) ready(ctx context.Context) (err error) {
+	if r.nodes, err = r.Cluster.Nodes(ctx); err != nil {
+		return err
+	}
+	return r.raiseLimits(ctx)
 }
 
 // raiseLimits lets the few identities of a bench do what many do elsewhere.

@@ -41,9 +41,9 @@ def dump(err: BaseException, *, ours_only: bool) -> str:
     the chain of exceptions. ours_only leaves out the frames of the test itself."""
     text = "".join(traceback.TracebackException.from_exception(err, capture_locals=True).format()) if not ours_only else ""
     seen: set[int] = set()
-    todo: list[BaseException | None] = [err]
-    while todo:
-        one = todo.pop()
+    chain: list[BaseException | None] = [err]
+    while chain:
+        one = chain.pop()
         if one is None or id(one) in seen:
             continue
         seen.add(id(one))
@@ -53,7 +53,7 @@ def dump(err: BaseException, *, ours_only: bool) -> str:
             if not (ours_only and tb.tb_frame.f_code.co_filename == __file__):
                 text += "".join(f"{name}={render(value)}\n" for name, value in tb.tb_frame.f_locals.items())
             tb = tb.tb_next
-        todo += [one.__cause__, one.__context__]
+        chain += [one.__cause__, one.__context__]
     return text
 
 
