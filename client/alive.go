@@ -1,8 +1,13 @@
 package client
 
 import (
+	"context"
+	"errors"
 	"time"
 
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
 	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
@@ -43,9 +48,45 @@ func (s *session) suspect() *hexrv1.Call {
 	default:
 		s.asked = true
 		s.look.Reset(signOfLife)
-		ask := &hexrv1.Call{Method: hexrv1.Vault_WhoAmI_FullMethodName}
+		ask := whoAmI()
 		s.send(ask, &waiting{answer: make(chan *hexrv1.Answer, 1), size: proto.Size(ask)})
 		return ask
 	}
 	return nil
+}
+
+func whoAmI() *hexrv1.Call { return &hexrv1.Call{Method: hexrv1.Vault_WhoAmI_FullMethodName} }
+
+var errHangs = errors.New("the node hangs")
+
+// alone makes a call over gRPC, which shows no signs of life (its pings come ten seconds
+// apart at least): where it takes long, the node's session asks for one.
+func (n *node) alone(ctx context.Context, method string, req, reply any, opts ...grpc.CallOption) error {
+	ctx, leave := context.WithCancelCause(ctx)
+	defer leave(nil)
+	look := time.AfterFunc(signOfLife, func() {
+		if n.hangs(ctx) {
+			leave(errHangs)
+		}
+	})
+	defer look.Stop()
+	err := n.ClientConn.Invoke(ctx, method, req, reply, opts...)
+	if err != nil && errors.Is(context.Cause(ctx), errHangs) {
+		return status.Error(codes.Unavailable, errHangs.Error())
+	}
+	return err
+}
+
+// hangs: the node does not even say who calls. One that is too old for sessions, or has
+// no room for another, does not hang.
+func (n *node) hangs(ctx context.Context) bool {
+	s := n.open()
+	if s == nil {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, signOfLife)
+	defer cancel()
+	_, err := s.call(ctx, whoAmI())
+	var said *Error
+	return err != nil && !errors.Is(err, errAlone) && !errors.As(err, &said)
 }

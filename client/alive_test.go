@@ -104,3 +104,50 @@ func TestGivenUpCallIsLookedAfter(t *testing.T) {
 		}
 	})
 }
+
+// TestNodeThatHangsAlone: the same for a call that no session carries.
+func TestNodeThatHangsAlone(t *testing.T) {
+	silent := func(calls *frames.Conn) {
+		for call := take(calls); call != nil; call = take(calls) {
+		}
+	}
+	for name, node := range map[string]struct {
+		carry func(*frames.Conn)
+		hangs bool
+	}{
+		"it says nothing": {silent, true},
+		"it ends":         {func(*frames.Conn) {}, true},
+		"it says who calls": {func(calls *frames.Conn) {
+			say(t, calls, answerTo(t, take(calls)))
+			silent(calls)
+		}, false},
+		"it has no room for a session": {func(calls *frames.Conn) {
+			say(t, calls, failure(0, "RESOURCE_EXHAUSTED", "TOO_MANY_SESSIONS"))
+			silent(calls)
+		}, false},
+		"it knows no sessions": {nil, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := serveNode(t, hanging{}, node.carry)
+			if hangs := n.hangs(t.Context()); hangs != node.hangs {
+				t.Errorf("it counts as hanging: %t", hangs)
+			}
+			if node.hangs {
+				if _, err := vault(n).List(t.Context(), &hexrv1.ListRequest{}); status.Code(err) != codes.Unavailable {
+					t.Errorf("a call ended with %v", err)
+				}
+			}
+		})
+	}
+}
+
+// hanging answers nothing.
+type hanging struct {
+	hexrv1.UnimplementedVaultServer
+}
+
+func (hanging) List(ctx context.Context, _ *hexrv1.ListRequest) (*hexrv1.ListResponse, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}

@@ -78,7 +78,7 @@ func (n *node) Invoke(ctx context.Context, method string, req, reply any, opts .
 		err = n.carry(ctx, method, req.(proto.Message), reply.(proto.Message))
 	}
 	if errors.Is(err, errAlone) {
-		return n.ClientConn.Invoke(ctx, method, req, reply, opts...)
+		return n.alone(ctx, method, req, reply, opts...)
 	}
 	return err
 }

@@ -10,7 +10,8 @@ import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 
 import httpcore
@@ -20,6 +21,8 @@ from hexr import AsyncVaultClient, HexrError, UnavailableError, VaultClient
 from hexr._retry import Budget, Nodes, Tries
 from hexr._wire import ends
 from hexr.testing import DevCluster
+
+from . import tlsserver
 
 ROUNDS = 3
 
@@ -81,17 +84,79 @@ def test_readers_see_no_error_while_nodes_die(shaky: DevCluster, monkeypatch: py
     assert reads >= 20 * ROUNDS
 
 
+@pytest.fixture
+def one_long_try(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A try has all of its call's time: who waits for a node to the end of it gets no answer."""
+    monkeypatch.setattr("hexr._wire._EXCHANGE", 1000.0)
+
+
+@contextmanager
+def halted(cluster: DevCluster, address: str) -> Iterator[None]:
+    """Its connections stay, and nothing is answered."""
+    [node] = [node["id"] for node in cluster.nodes() if node["address"] == address]
+    cluster.kill(node, signal="STOP")
+    try:
+        yield
+    finally:
+        cluster.kill(node, signal="CONT")
+
+
+@pytest.mark.usefixtures("one_long_try")
 def test_a_hanging_node_is_left(shaky: DevCluster, monkeypatch: pytest.MonkeyPatch) -> None:
     with shaky.identity("acme/hanging") as env:
         for name, value in env.items():
             monkeypatch.setenv(name, value)
-        with VaultClient() as vault:
+        [leader] = [node["address"] for node in shaky.nodes() if node["role"] == "leader"]
+        others = [node["address"] for node in shaky.nodes() if node["address"] != leader]
+        nodes = ",".join([leader, *others])
+        with VaultClient(nodes, timeout=60) as vault, ThreadPoolExecutor(8) as threads:
+
+            def get() -> list[str]:
+                return list(threads.map(lambda _: vault.get("K"), range(8)))
+
+            vault._transport.nodes.at = 0
             vault.put("K", "v")
-            victim = shaky.kill("leader", signal="STOP")
-            try:
-                assert vault.get("K") == "v"
-            finally:
-                shaky.kill(victim, signal="CONT")
+            get()
+            with halted(shaky, leader):
+                assert get() == ["v"] * 8
+
+        async def main() -> None:
+            async with AsyncVaultClient(nodes, timeout=60) as vault:
+
+                async def get() -> list[str]:
+                    return await asyncio.gather(*(vault.get("K") for _ in range(8)))
+
+                vault._transport.nodes.at = 0
+                await get()
+                with halted(shaky, leader):
+                    assert await get() == ["v"] * 8
+
+        asyncio.run(main())
+
+
+@pytest.mark.usefixtures("one_long_try")
+@pytest.mark.parametrize("calls", [1, 2])
+def test_a_node_that_takes_its_time_is_not_left(
+    cluster: DevCluster, become: Callable[..., str], agent: str, calls: int
+) -> None:
+    """It answers once it was greeted, after each call's own handshake."""
+    become(agent)
+    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
+
+    def serve() -> AbstractContextManager[tlsserver.Server]:
+        return tlsserver.serve(tlsserver.context(cluster, "/hexr/node/slow"), answer, handshakes=calls + 1)
+
+    with serve() as server, VaultClient(f"https://127.0.0.1:{server.port}") as vault:
+        assert list(ThreadPoolExecutor(calls).map(lambda _: vault.health(), range(calls))) == [{"status": "ok"}] * calls
+    assert server.received.count(b"GET") == calls
+
+    async def main() -> None:
+        with serve() as server:
+            async with AsyncVaultClient(f"https://127.0.0.1:{server.port}") as vault:
+                assert await asyncio.gather(*(vault.health() for _ in range(calls))) == [{"status": "ok"}] * calls
+            assert server.received.count(b"GET") == calls
+
+    asyncio.run(main())
 
 
 @contextmanager

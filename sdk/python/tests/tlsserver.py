@@ -19,6 +19,7 @@ class Server:
     port: int
     received: bytearray = field(default_factory=bytearray)
     handshakes: list[str] = field(default_factory=list)
+    shaken: threading.Condition = field(default_factory=threading.Condition)
     seen: threading.Event = field(default_factory=threading.Event)
 
 
@@ -34,8 +35,9 @@ def context(cluster: DevCluster, identity: str, *, highest: ssl.TLSVersion = ssl
 
 
 @contextmanager
-def serve(tls: ssl.SSLContext, answer: bytes = b"") -> Iterator[Server]:
-    """Answers every request that ends with a blank line with the same bytes."""
+def serve(tls: ssl.SSLContext, answer: bytes = b"", handshakes: int = 1) -> Iterator[Server]:
+    """Answers every request that ends with a blank line with the same bytes, once it has had
+    so many handshakes."""
     listener = socket.create_server(("127.0.0.1", 0))
     state = Server(listener.getsockname()[1])
 
@@ -54,13 +56,18 @@ def serve(tls: ssl.SSLContext, answer: bytes = b"") -> Iterator[Server]:
             state.handshakes.append(type(err).__name__)
             return
         with conn:
-            state.handshakes.append(str(conn.version()))
+            with state.shaken:
+                state.handshakes.append(str(conn.version()))
+                state.shaken.notify_all()
             buffer = b""
             while data := conn.recv(65536):
                 state.received += data
                 buffer += data
                 while answer and b"\r\n\r\n" in buffer:
                     buffer = buffer.partition(b"\r\n\r\n")[2]
+                    with state.shaken:
+                        if not state.shaken.wait_for(lambda: len(state.handshakes) >= handshakes, 30):
+                            return
                     conn.sendall(answer)
 
     def accept() -> None:

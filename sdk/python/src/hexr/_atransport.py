@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 import weakref
 from collections.abc import AsyncIterable, Iterable
@@ -13,11 +14,25 @@ import anyio.to_thread
 import httpcore
 
 from . import _fork, _identity
+from ._alive import SIGN_OF_LIFE
 from ._api import Request
 from ._config import Address
 from ._identity import Source, Svid
 from ._spiffe import Declared
-from ._wire import MAX_ANSWER, NO_CONTEXT, NotANode, Shared, check_node, ends, failure, limits, remaining, untrusted
+from ._wire import (
+    MAX_ANSWER,
+    NO_CONTEXT,
+    NotANode,
+    Shared,
+    asked,
+    check_node,
+    ends,
+    failure,
+    limits,
+    remaining,
+    until,
+    untrusted,
+)
 from .errors import HexrError
 
 T = TypeVar("T")
@@ -63,17 +78,15 @@ class AsyncTransport(Shared):
         source = _identity.source()
         self.svid = await _svid(source, self.declared)
         end, timeouts = limits(deadline)
-        token = ends.set(end)
         try:
-            method, url, headers, body, extensions = self.request(request, node, timeouts)
-            pool = self._current_pool()
-            async with pool.stream(method, url, headers=headers, content=body, extensions=extensions) as response:
-                answer = await _bounded(response.aiter_stream())
-                result = request.answer(response.status, answer)
+            with until(end, self.addresses[node]):
+                method, url, headers, body, extensions = self.request(request, node, timeouts)
+                pool = self._current_pool()
+                async with pool.stream(method, url, headers=headers, content=body, extensions=extensions) as response:
+                    answer = await _bounded(response.aiter_stream())
+                    result = request.answer(response.status, answer)
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             result = failure(err, request.path)
-        finally:
-            ends.reset(token)
         return self.judge(source, result)
 
     async def open(self, request: Request[Any], node: int, silence: float) -> httpcore.Response | HexrError:
@@ -85,22 +98,27 @@ class AsyncTransport(Shared):
         except HexrError as err:
             return err.with_traceback(None)
         end, timeouts = limits(time.monotonic() + silence)
-        token = ends.set(end)
         try:
-            method, url, headers, _, extensions = self.request(request, node, timeouts | {"read": silence})
-            asked = httpcore.Request(method, url, headers=headers, extensions=extensions)
-            response = await self._current_pool().handle_async_request(asked)
-            if response.status == 200:
-                return response
-            try:
-                result: HexrError = request.answer(response.status, await _bounded(response.aiter_stream()))
-            finally:
-                await response.aclose()
+            with until(end):
+                method, url, headers, _, extensions = self.request(request, node, timeouts | {"read": silence})
+                opening = httpcore.Request(method, url, headers=headers, extensions=extensions)
+                response = await self._current_pool().handle_async_request(opening)
+                if response.status == 200:
+                    return response
+                try:
+                    result: HexrError = request.answer(response.status, await _bounded(response.aiter_stream()))
+                finally:
+                    await response.aclose()
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             result = failure(err, request.path)
-        finally:
-            ends.reset(token)
         return self.judge(source, result)
+
+    async def greet(self, node: Address) -> None:
+        """Shakes hands with a node over a connection of its own; raises where it hangs."""
+        with until(min(ends.get(), time.monotonic() + SIGN_OF_LIFE)):
+            stream = await _Backend(self).connect_tcp(*node)
+            await (await stream.start_tls(NO_CONTEXT, node[0])).aclose()
+        self.signs.returned(node)
 
     async def close(self) -> None:
         pool, self._pool = self._pool, None
@@ -138,8 +156,8 @@ async def _bounded(chunks: AsyncIterable[bytes]) -> bytes:
 class _Backend(httpcore.AsyncNetworkBackend):
     """Makes connections for the SVID of the moment."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, transport: AsyncTransport) -> None:
+        self._transport = transport
         self._inner: httpcore.AsyncNetworkBackend = cast(Any, httpcore.AnyIOBackend)()
 
     async def connect_tcp(
@@ -151,19 +169,38 @@ class _Backend(httpcore.AsyncNetworkBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
         stream = await self._inner.connect_tcp(host, port, remaining(timeout), local_address, socket_options)
-        assert self._shared.svid is not None
-        return _Stream(stream, self._shared, self._shared.svid)
+        assert self._transport.svid is not None
+        return _Stream(stream, self._transport, self._transport.svid)
 
 
 class _Stream(httpcore.AsyncNetworkStream):
     """A connection of one SVID, which counts as closed when that is replaced."""
 
-    def __init__(self, inner: httpcore.AsyncNetworkStream, shared: Shared, svid: Svid) -> None:
-        self._inner, self._shared, self._svid = inner, shared, svid
-        shared.track(inner.get_extra_info("socket"))
+    def __init__(self, inner: httpcore.AsyncNetworkStream, transport: AsyncTransport, svid: Svid) -> None:
+        self._inner, self._transport, self._svid = inner, transport, svid
+        transport.track(inner.get_extra_info("socket"))
 
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        node = asked.get()
+        if node is not None:
+            early = await self._hear(max_bytes, node)
+            if early is not None:
+                return early
         return await self._inner.read(max_bytes, remaining(timeout))
+
+    async def _hear(self, max_bytes: int, node: Address) -> bytes | None:
+        """What a node says at once; None where it lives and takes its time. Raises where it hangs."""
+        with contextlib.suppress(httpcore.ReadTimeout):
+            return await self._inner.read(max_bytes, remaining(SIGN_OF_LIFE))
+        if self._transport.signs.is_mine(node):
+            await self._transport.greet(node)
+            return None
+        try:
+            return await self._inner.read(max_bytes, remaining(SIGN_OF_LIFE))
+        except httpcore.ReadTimeout:
+            if self._transport.signs.is_alive(node):
+                return None
+            raise
 
     async def write(self, buffer: bytes, timeout: float | None = None) -> None:
         await self._inner.write(buffer, remaining(timeout))
@@ -186,9 +223,9 @@ class _Stream(httpcore.AsyncNetworkStream):
         except NotANode:
             await stream.aclose()
             raise
-        return _Stream(stream, self._shared, self._svid)
+        return _Stream(stream, self._transport, self._svid)
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self._svid is not self._shared.svid:
+        if info == "is_readable" and self._svid is not self._transport.svid:
             return True
         return self._inner.get_extra_info(info)

@@ -15,7 +15,7 @@ from ._atransport import AsyncTransport
 from ._config import Address
 from ._events import SILENCE, Change, Course, Query
 from ._spiffe import Declared
-from ._wire import ends, failure
+from ._wire import failure, until
 from .errors import HexrError
 
 
@@ -116,13 +116,11 @@ class AsyncWatch:
             if isinstance(opened, HexrError):
                 return opened
             self._response, self._chunks = opened, aiter(opened.aiter_stream())
-        token = ends.set(time.monotonic() + SILENCE)
         try:
-            chunk = await anext(self._chunks, b"")
+            with until(time.monotonic() + SILENCE):
+                chunk = await anext(self._chunks, b"")
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             return failure(err, "")
-        finally:
-            ends.reset(token)
         return self._course.feed(chunk)
 
     async def _drop(self) -> None:
@@ -132,12 +130,8 @@ class AsyncWatch:
         self._response = self._chunks = None
         if response is None or chunks is None:
             return
-        token = ends.set(0.0)
-        try:
-            with anyio.CancelScope(shield=True):
-                with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
-                    async for _ in chunks:
-                        pass
-                await response.aclose()
-        finally:
-            ends.reset(token)
+        with until(0.0), anyio.CancelScope(shield=True):
+            with contextlib.suppress(httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException):
+                async for _ in chunks:
+                    pass
+            await response.aclose()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Iterable
 from typing import Any, TypeVar
@@ -9,12 +10,26 @@ from typing import Any, TypeVar
 import httpcore
 
 from . import _fork, _identity
+from ._alive import SIGN_OF_LIFE
 from ._api import Request
 from ._config import Address
 from ._identity import Svid
 from ._spiffe import Declared
 from ._tlsstream import TlsStream
-from ._wire import MAX_ANSWER, NO_CONTEXT, NotANode, Shared, check_node, ends, failure, limits, remaining, untrusted
+from ._wire import (
+    MAX_ANSWER,
+    NO_CONTEXT,
+    NotANode,
+    Shared,
+    asked,
+    check_node,
+    ends,
+    failure,
+    limits,
+    remaining,
+    until,
+    untrusted,
+)
 from .errors import HexrError
 
 T = TypeVar("T")
@@ -52,16 +67,14 @@ class Transport(Shared):
         source = _identity.source()
         self.svid = source.svid(self.declared)
         end, timeouts = limits(deadline)
-        token = ends.set(end)
         try:
-            method, url, headers, body, extensions = self.request(request, node, timeouts)
-            with self._pool.stream(method, url, headers=headers, content=body, extensions=extensions) as response:
-                answer = _bounded(response.iter_stream())
-                result = request.answer(response.status, answer)
+            with until(end, self.addresses[node]):
+                method, url, headers, body, extensions = self.request(request, node, timeouts)
+                with self._pool.stream(method, url, headers=headers, content=body, extensions=extensions) as response:
+                    answer = _bounded(response.iter_stream())
+                    result = request.answer(response.status, answer)
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             result = failure(err, request.path)
-        finally:
-            ends.reset(token)
         return self.judge(source, result)
 
     def open(self, request: Request[Any], node: int, silence: float) -> httpcore.Response | HexrError:
@@ -73,21 +86,25 @@ class Transport(Shared):
         except HexrError as err:
             return err.with_traceback(None)
         end, timeouts = limits(time.monotonic() + silence)
-        token = ends.set(end)
         try:
-            method, url, headers, _, extensions = self.request(request, node, timeouts | {"read": silence})
-            response = self._pool.handle_request(httpcore.Request(method, url, headers=headers, extensions=extensions))
-            if response.status == 200:
-                return response
-            try:
-                result: HexrError = request.answer(response.status, _bounded(response.iter_stream()))
-            finally:
-                response.close()
+            with until(end):
+                method, url, headers, _, extensions = self.request(request, node, timeouts | {"read": silence})
+                response = self._pool.handle_request(httpcore.Request(method, url, headers=headers, extensions=extensions))
+                if response.status == 200:
+                    return response
+                try:
+                    result: HexrError = request.answer(response.status, _bounded(response.iter_stream()))
+                finally:
+                    response.close()
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             result = failure(err, request.path)
-        finally:
-            ends.reset(token)
         return self.judge(source, result)
+
+    def greet(self, node: Address) -> None:
+        """Shakes hands with a node over a connection of its own; raises where it hangs."""
+        with until(min(ends.get(), time.monotonic() + SIGN_OF_LIFE)):
+            _Backend(self).connect_tcp(*node).start_tls(NO_CONTEXT).close()
+        self.signs.returned(node)
 
     def close(self) -> None:
         self._pool.close()
@@ -109,8 +126,8 @@ def _bounded(chunks: Iterable[bytes]) -> bytes:
 class _Backend(httpcore.SyncBackend):
     """Makes connections for the SVID of the moment."""
 
-    def __init__(self, shared: Shared) -> None:
-        self._shared = shared
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
 
     def connect_tcp(
         self,
@@ -121,19 +138,38 @@ class _Backend(httpcore.SyncBackend):
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
         stream = super().connect_tcp(host, port, remaining(timeout), local_address, socket_options)
-        assert self._shared.svid is not None
-        return _Stream(stream, self._shared, self._shared.svid)
+        assert self._transport.svid is not None
+        return _Stream(stream, self._transport, self._transport.svid)
 
 
 class _Stream(httpcore.NetworkStream):
     """A connection of one SVID, which counts as closed when that is replaced."""
 
-    def __init__(self, inner: httpcore.NetworkStream, shared: Shared, svid: Svid) -> None:
-        self._inner, self._shared, self._svid = inner, shared, svid
-        shared.track(inner.get_extra_info("socket"))
+    def __init__(self, inner: httpcore.NetworkStream, transport: Transport, svid: Svid) -> None:
+        self._inner, self._transport, self._svid = inner, transport, svid
+        transport.track(inner.get_extra_info("socket"))
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
+        node = asked.get()
+        if node is not None:
+            early = self._hear(max_bytes, node)
+            if early is not None:
+                return early
         return self._inner.read(max_bytes, remaining(timeout))
+
+    def _hear(self, max_bytes: int, node: Address) -> bytes | None:
+        """What a node says at once; None where it lives and takes its time. Raises where it hangs."""
+        with contextlib.suppress(httpcore.ReadTimeout):
+            return self._inner.read(max_bytes, remaining(SIGN_OF_LIFE))
+        if self._transport.signs.is_mine(node):
+            self._transport.greet(node)
+            return None
+        try:
+            return self._inner.read(max_bytes, remaining(SIGN_OF_LIFE))
+        except httpcore.ReadTimeout:
+            if self._transport.signs.is_alive(node):
+                return None
+            raise
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         self._inner.write(buffer, remaining(timeout))
@@ -155,6 +191,6 @@ class _Stream(httpcore.NetworkStream):
         return stream
 
     def get_extra_info(self, info: str) -> Any:
-        if info == "is_readable" and self._svid is not self._shared.svid:
+        if info == "is_readable" and self._svid is not self._transport.svid:
             return True
         return self._inner.get_extra_info(info)

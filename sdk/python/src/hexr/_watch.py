@@ -18,7 +18,7 @@ from ._config import Address
 from ._events import SILENCE, Change, Course, Query
 from ._spiffe import Declared
 from ._transport import Transport
-from ._wire import ends, failure
+from ._wire import failure, until
 from .errors import HexrError
 
 
@@ -128,13 +128,11 @@ class Watch:
             self._socket = cast(Any, opened).extensions["network_stream"].get_extra_info("socket")
             if self._closed.is_set():
                 return None
-        token = ends.set(time.monotonic() + SILENCE)
         try:
-            chunk = next(self._chunks, b"")
+            with until(time.monotonic() + SILENCE):
+                chunk = next(self._chunks, b"")
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException) as err:
             return failure(err, "")
-        finally:
-            ends.reset(token)
         return self._course.feed(chunk)
 
     def _drop(self) -> None:

@@ -7,13 +7,14 @@ import contextlib
 import ssl
 import time
 import weakref
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
 import httpcore
 
 from . import __version__, _telemetry
+from ._alive import Signs
 from ._api import NOT_A_NODE, Request
 from ._config import Address
 from ._identity import Source, Svid
@@ -35,9 +36,23 @@ NO_CONTEXT = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 # When the current try ends: httpcore knows limits for each step alone.
 ends: ContextVar[float] = ContextVar("hexr_ends")
 
+# The node whose answer is waited for; None where its silence says nothing.
+asked: ContextVar[Address | None] = ContextVar("hexr_asked", default=None)
+
 
 class NotANode(httpcore.ConnectError):
     """The server's certificate is not one of a hexrd node of our trust domain."""
+
+
+@contextlib.contextmanager
+def until(end: float, node: Address | None = None) -> Iterator[None]:
+    """A try that ends then; where it asks a node, it leaves one that hangs earlier."""
+    was_end, was_asked = ends.set(end), asked.set(node)
+    try:
+        yield
+    finally:
+        ends.reset(was_end)
+        asked.reset(was_asked)
 
 
 def remaining(timeout: float | None) -> float:
@@ -74,6 +89,7 @@ class Shared:
         self.addresses, self.declared, self.timeout = addresses, declared, timeout
         self.nodes = Nodes(len(addresses))
         self.budget = Budget()
+        self.signs = Signs()
         self.svid: Svid | None = None  # the newest: connections of others are not used again
         self.sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
