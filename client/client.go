@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	mathrand "math/rand/v2"
@@ -137,10 +136,3 @@ func attempt[R any](
 }
 
 func vault(conn grpc.ClientConnInterface) hexrv1.VaultClient { return hexrv1.NewVaultClient(conn) }
-
-// newRequestID is made once for a mutation, and kept over its retries.
-func newRequestID() ([]byte, error) {
-	id := make([]byte, 16)
-	_, err := rand.Read(id)
-	return id, err
-}

@@ -28,7 +28,7 @@ func (c *Client) Members(ctx context.Context) (*hexrv1.MembersResponse, error) {
 
 // RemoveMember takes a node out of the cluster for good.
 func (c *Client) RemoveMember(ctx context.Context, nodeID string) error {
-	_, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.RemoveMemberResponse, error) {
+	_, err := change(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.RemoveMemberResponse, error) {
 		return cluster(n).RemoveMember(ctx, &hexrv1.RemoveMemberRequest{NodeId: nodeID})
 	})
 	return err
@@ -49,7 +49,7 @@ func (c *Client) CreateToken(ctx context.Context, nodeID string, ttl time.Durati
 	if ttl != 0 {
 		req.Ttl = durationpb.New(ttl)
 	}
-	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.CreateTokenResponse, error) {
+	return change(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.CreateTokenResponse, error) {
 		return cluster(n).CreateToken(ctx, req)
 	})
 }
@@ -64,7 +64,7 @@ func (c *Client) ListTokens(ctx context.Context) ([]*hexrv1.Token, error) {
 
 // RevokeToken makes a join token useless.
 func (c *Client) RevokeToken(ctx context.Context, id string) error {
-	_, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.RevokeTokenResponse, error) {
+	_, err := change(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.RevokeTokenResponse, error) {
 		return cluster(n).RevokeToken(ctx, &hexrv1.RevokeTokenRequest{Id: id})
 	})
 	return err
@@ -80,7 +80,7 @@ func (c *Client) Settings(ctx context.Context) (map[string]string, error) {
 
 // SetSetting changes one setting, and returns all.
 func (c *Client) SetSetting(ctx context.Context, name, value string) (map[string]string, error) {
-	resp, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.SetSettingResponse, error) {
+	resp, err := change(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.SetSettingResponse, error) {
 		return cluster(n).SetSetting(ctx, &hexrv1.SetSettingRequest{Name: name, Value: value})
 	})
 	return resp.GetSettings(), err
@@ -97,11 +97,7 @@ func (c *Client) KeysStatus(ctx context.Context) ([]*hexrv1.Key, error) {
 // RotateKeys begins a rotation of "value" keys, "storage" keys or "both", and
 // returns the new keys. The rest happens by itself; see KeysStatus.
 func (c *Client) RotateKeys(ctx context.Context, kind string) ([]*hexrv1.Key, error) {
-	id, err := newRequestID()
-	if err != nil {
-		return nil, err
-	}
-	resp, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.RotateKeysResponse, error) {
+	resp, err := mutate(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface, id []byte) (*hexrv1.RotateKeysResponse, error) {
 		return cluster(n).RotateKeys(ctx, &hexrv1.RotateKeysRequest{Kind: kind, RequestId: id})
 	})
 	return resp.GetKeys(), err
@@ -109,7 +105,7 @@ func (c *Client) RotateKeys(ctx context.Context, kind string) ([]*hexrv1.Key, er
 
 // Block refuses a SPIFFE ID, agent/TENANT/AGENT or agent/TENANT from now on.
 func (c *Client) Block(ctx context.Context, subject string) error {
-	_, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.BlockResponse, error) {
+	_, err := change(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.BlockResponse, error) {
 		return cluster(n).Block(ctx, &hexrv1.BlockRequest{Subject: subject})
 	})
 	return err
@@ -117,7 +113,7 @@ func (c *Client) Block(ctx context.Context, subject string) error {
 
 // Unblock takes a block back.
 func (c *Client) Unblock(ctx context.Context, subject string) error {
-	_, err := call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.UnblockResponse, error) {
+	_, err := change(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.UnblockResponse, error) {
 		return cluster(n).Unblock(ctx, &hexrv1.UnblockRequest{Subject: subject})
 	})
 	return err

@@ -23,7 +23,9 @@ var (
 	ErrUnavailable     = errors.New("unavailable")
 )
 
-// Error is an answer of a node that is no result.
+// Error is an answer of a node that is no result. Of a change that ended with
+// ErrUnavailable or context.DeadlineExceeded it is not known whether it was or will be
+// applied, unless Reason says more; of one with another error it is not.
 type Error struct {
 	Code      codes.Code
 	Reason    string // stable, e.g. VERSION_CONFLICT
@@ -101,8 +103,11 @@ func retriable(err error) bool {
 	return e.Reason == "SVID_EXPIRED" // the next connection has the renewed one
 }
 
+// reasonUnknown: it may have been applied, or may be yet.
+const reasonUnknown = "OUTCOME_UNKNOWN"
+
 // unknown: the node answers, but not whether the call took effect.
 func unknown(err error) bool {
 	var e *Error
-	return errors.As(err, &e) && e.Reason == "OUTCOME_UNKNOWN"
+	return errors.As(err, &e) && e.Reason == reasonUnknown
 }

@@ -36,6 +36,9 @@ var frequent = map[string]bool{
 // errAlone: a call goes on its own; nothing of it was sent.
 var errAlone = errors.New("not for the session")
 
+// errUnreached: nothing was sent.
+var errUnreached = status.Error(codes.Unavailable, "the node can't be reached")
+
 // dialer makes a connection for a session. errAlone: the node does not know them.
 type dialer func(context.Context) (net.Conn, error)
 
@@ -162,7 +165,7 @@ func (n *node) unreached(s *session, err error) {
 	defer n.mu.Unlock()
 	pause := alonePause
 	if !errors.Is(err, errAlone) {
-		pause, err = min(firstDialPause<<n.failures, maxDialPause), status.Error(codes.Unavailable, "the node can't be reached")
+		pause, err = min(firstDialPause<<n.failures, maxDialPause), errUnreached
 		n.failures = min(n.failures+1, 10)
 	}
 	n.until = time.Now().Add(pause)

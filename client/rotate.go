@@ -95,12 +95,7 @@ type rotation struct {
 
 // step makes one call under a request id of its own.
 func step[R any](ctx context.Context, r *rotation, do func(ctx context.Context, v hexrv1.VaultClient, id []byte) (R, error)) (R, error) {
-	id, err := newRequestID()
-	if err != nil {
-		var none R
-		return none, err
-	}
-	resp, err := call(ctx, r.client, func(ctx context.Context, n grpc.ClientConnInterface) (R, error) {
+	resp, err := mutate(ctx, r.client, func(ctx context.Context, n grpc.ClientConnInterface, id []byte) (R, error) {
 		return do(ctx, vault(n), id)
 	})
 	var e *Error
@@ -248,11 +243,7 @@ func (r *rotation) abort(ctx context.Context) {
 // SetRotation says how often a secret is to be rotated; 0: not at all. A client
 // rotates; hexrd says what is overdue.
 func (c *Client) SetRotation(ctx context.Context, path, scope string, every time.Duration) (*hexrv1.SetRotationResponse, error) {
-	id, err := newRequestID()
-	if err != nil {
-		return nil, err
-	}
-	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.SetRotationResponse, error) {
+	return mutate(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface, id []byte) (*hexrv1.SetRotationResponse, error) {
 		return vault(n).SetRotation(ctx, &hexrv1.SetRotationRequest{
 			Path: path, Scope: scope, RequestId: id, Rotation: durationpb.New(every),
 		})

@@ -35,17 +35,14 @@ func at(opts []At) At {
 
 // Put writes the next version of a secret.
 func (c *Client) Put(ctx context.Context, path string, value []byte, o PutOptions) (*hexrv1.PutResponse, error) {
-	id, err := newRequestID()
-	if err != nil {
-		return nil, err
-	}
 	req := &hexrv1.PutRequest{
-		Path: path, Value: value, Scope: o.Scope, ExpectedVersion: o.Expected, Metadata: o.Metadata, RequestId: id,
+		Path: path, Value: value, Scope: o.Scope, ExpectedVersion: o.Expected, Metadata: o.Metadata,
 	}
 	if o.Rotation != nil {
 		req.Rotation = durationpb.New(*o.Rotation)
 	}
-	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.PutResponse, error) {
+	return mutate(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface, id []byte) (*hexrv1.PutResponse, error) {
+		req.RequestId = id
 		return vault(n).Put(ctx, req)
 	})
 }
@@ -160,33 +157,21 @@ func (c *Client) List(ctx context.Context, o ListOptions) iter.Seq2[*hexrv1.Secr
 
 // Delete hides a secret; it can be undeleted for a while.
 func (c *Client) Delete(ctx context.Context, path, scope string) (*hexrv1.DeleteResponse, error) {
-	id, err := newRequestID()
-	if err != nil {
-		return nil, err
-	}
-	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.DeleteResponse, error) {
+	return mutate(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface, id []byte) (*hexrv1.DeleteResponse, error) {
 		return vault(n).Delete(ctx, &hexrv1.DeleteRequest{Path: path, Scope: scope, RequestId: id})
 	})
 }
 
 // Undelete takes a delete back.
 func (c *Client) Undelete(ctx context.Context, path, scope string) (*hexrv1.UndeleteResponse, error) {
-	id, err := newRequestID()
-	if err != nil {
-		return nil, err
-	}
-	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.UndeleteResponse, error) {
+	return mutate(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface, id []byte) (*hexrv1.UndeleteResponse, error) {
 		return vault(n).Undelete(ctx, &hexrv1.UndeleteRequest{Path: path, Scope: scope, RequestId: id})
 	})
 }
 
 // Destroy makes a version, or with 0 all of them, unreadable for good.
 func (c *Client) Destroy(ctx context.Context, path, scope string, version uint64) (*hexrv1.DestroyResponse, error) {
-	id, err := newRequestID()
-	if err != nil {
-		return nil, err
-	}
-	return call(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface) (*hexrv1.DestroyResponse, error) {
+	return mutate(ctx, c, func(ctx context.Context, n grpc.ClientConnInterface, id []byte) (*hexrv1.DestroyResponse, error) {
 		return vault(n).Destroy(ctx, &hexrv1.DestroyRequest{Path: path, Scope: scope, Version: version, RequestId: id})
 	})
 }

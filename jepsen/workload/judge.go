@@ -2,6 +2,7 @@ package workload
 
 import (
 	"errors"
+	"slices"
 
 	"google.golang.org/grpc/codes"
 
@@ -18,9 +19,8 @@ var certain = []string{
 	"INVALID_ARGUMENT", "QUOTA", "DISK_LOW",
 }
 
-// judge is what an error says of a call. After retries a certain end says nothing
-// of the attempts before it.
-func judge(err error, attemptedOnce bool) (history.Outcome, string) {
+// judge is what an error says of a call, all its tries.
+func judge(err error) (history.Outcome, string) {
 	if err == nil {
 		return history.OK, ""
 	}
@@ -47,10 +47,8 @@ func judge(err error, attemptedOnce bool) (history.Outcome, string) {
 	case e.Code == codes.NotFound:
 		return history.NotFound, reason
 	}
-	for _, c := range certain {
-		if e.Reason == c && attemptedOnce {
-			return history.Refused, reason
-		}
+	if slices.Contains(certain, e.Reason) {
+		return history.Refused, reason
 	}
 	return history.Unknown, reason
 }

@@ -129,7 +129,7 @@ func (s *Session) Do(ctx context.Context, r *rand.Rand, node *arena.Node, o hist
 		err = fmt.Errorf("%w: %w", errNoClient, err)
 	}
 	o.End = s.recorder.Now()
-	o.Outcome, o.Reason = judge(err, o.Once())
+	o.Outcome, o.Reason = judge(err)
 	s.recorder.Add(o)
 	return o
 }

@@ -17,7 +17,16 @@ from typing import Any
 import httpcore
 import pytest
 
-from hexr import AsyncVaultClient, HexrError, UnavailableError, VaultClient
+from hexr import (
+    AccessDeniedError,
+    AsyncVaultClient,
+    HexrError,
+    IdentityError,
+    ThrottledError,
+    UnavailableError,
+    VaultClient,
+    VersionConflictError,
+)
 from hexr._retry import Budget, Nodes, Tries
 from hexr._wire import ends
 from hexr.testing import DevCluster
@@ -344,3 +353,38 @@ def test_an_unknown_outcome_is_asked_for_where_it_was() -> None:
     assert tries.node == (first + 1) % 3
     tries.pause(UnavailableError("no"))
     assert tries.node == (first + 2) % 3
+
+
+@pytest.mark.parametrize(
+    ("last", "reason"),
+    [
+        (ThrottledError("no", reason="DISK_LOW"), "OUTCOME_UNKNOWN"),
+        (AccessDeniedError("no", reason="BLOCKED"), "OUTCOME_UNKNOWN"),
+        (IdentityError("no", reason="NO_IDENTITY"), "OUTCOME_UNKNOWN"),
+        (AccessDeniedError("no", reason="DENIED"), "DENIED"),
+        (ThrottledError("no", reason="QUOTA"), "QUOTA"),
+        (VersionConflictError("no", reason="VERSION_CONFLICT"), "VERSION_CONFLICT"),
+        (HexrError("no", code="INTERNAL", reason="CORRUPT"), "CORRUPT"),
+    ],
+)
+def test_what_a_mutation_says_holds_for_all_its_tries(last: HexrError, reason: str) -> None:
+    def end(*errors: HexrError, mutation: bool = True) -> HexrError:
+        tries = Tries(Nodes(3), Budget(), 30.0, mutation)
+        with pytest.raises(HexrError) as raised:
+            for err in errors:
+                tries.pause(err)
+        return raised.value
+
+    unreached, lost = UnavailableError("no", reason="NOT_REACHED"), UnavailableError("no")
+    assert end(unreached, UnavailableError("no", reason="NO_LEADER"), last) is last
+    assert end(lost, last, mutation=False) is last
+    assert end(lost, last).reason == end(lost, unreached, last).reason == reason
+
+
+def test_what_was_not_sent_was_not_applied(become: Callable[..., str], agent: str) -> None:
+    become(agent)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    with VaultClient(f"https://127.0.0.1:{port}", timeout=0.2) as vault, pytest.raises(UnavailableError) as refused:
+        vault.put("K", "v")
+    assert refused.value.reason == "NOT_REACHED"

@@ -34,6 +34,8 @@ Duration = str | float | timedelta  # seconds, or as "90d", "1h30m"
 
 BATCH = 100  # paths in one batch
 NOT_A_NODE = "NOT_A_NODE"  # our own reason: the server is none of ours
+NOT_REACHED = "NOT_REACHED"  # our own: nothing was sent
+UNKNOWN = "OUTCOME_UNKNOWN"
 
 _PATH = re.compile(r"[A-Za-z0-9._/-]{1,512}")
 
@@ -97,6 +99,22 @@ def transient(err: HexrError) -> bool:
     if isinstance(err, ThrottledError):
         return err.reason in ("RATE_LIMITED", "TOO_MANY_IN_FLIGHT")
     return isinstance(err, UnavailableError) or err.reason in ("SVID_EXPIRED", NOT_A_NODE)
+
+
+def leaves_open(err: HexrError) -> bool:
+    """Whether what a try that ended so asked for may be applied, or may be yet."""
+    lost = isinstance(err, UnavailableError) and not isinstance(err, ThrottledError)
+    return lost and err.reason in ("", UNKNOWN, "DEADLINE")
+
+
+def unless_decided(err: HexrError) -> HexrError:
+    """How a call ends whose tries before left it open. A refusal that was not decided, in the
+    log, says that the last try was not applied, and nothing of those."""
+    refused = isinstance(err, (UnavailableError, AccessDeniedError, IdentityError)) and not leaves_open(err)
+    if not refused or err.reason in ("DENIED", "QUOTA"):
+        return err
+    text = f"a try before may or may not have been applied; the last one was not: {err}"
+    return UnavailableError(text, code="UNAVAILABLE", reason=UNKNOWN, request_id=err.request_id, path=err.path)
 
 
 def check_path(path: str) -> str:

@@ -67,7 +67,7 @@ class AsyncTransport(Shared):
         """The answer of the first node that gives one, within the timeout, its own or the client's."""
         if isinstance(request, HexrError):
             raise request
-        tries = self.tries(timeout)
+        tries = self.tries(timeout, mutation=bool(request.request_id))
         while True:
             result = await self._try(request, tries.node, tries.deadline)
             if not isinstance(result, HexrError):
@@ -168,7 +168,9 @@ class _Backend(httpcore.AsyncNetworkBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.AsyncNetworkStream:
-        stream = await self._inner.connect_tcp(host, port, remaining(timeout), local_address, socket_options)
+        stream = await self._inner.connect_tcp(
+            host, port, remaining(timeout, httpcore.ConnectTimeout), local_address, socket_options
+        )
         assert self._transport.svid is not None
         return _Stream(stream, self._transport, self._transport.svid)
 

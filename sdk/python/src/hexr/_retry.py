@@ -6,7 +6,7 @@ import random
 import threading
 import time
 
-from ._api import NOT_A_NODE, transient
+from ._api import NOT_A_NODE, UNKNOWN, leaves_open, transient, unless_decided
 from .errors import HexrError
 
 _FIRST_PAUSE = 0.02
@@ -47,21 +47,24 @@ class Nodes:
 
 
 class Tries:
-    """The tries of one call, within its deadline."""
+    """The tries of one call, within its deadline. What a mutation says of its outcome holds
+    for all of them."""
 
-    def __init__(self, nodes: Nodes, budget: Budget, timeout: float) -> None:
-        self._nodes, self._budget = nodes, budget
+    def __init__(self, nodes: Nodes, budget: Budget, timeout: float, mutation: bool = False) -> None:
+        self._nodes, self._budget, self._mutation = nodes, budget, mutation
+        self._open = False  # a try may have been applied, or may be yet
         self.deadline = time.monotonic() + timeout
         self._failed = 0
         self._stayed = False
         self.node = nodes.at
 
     def pause(self, err: HexrError) -> float:
-        """The seconds to wait before the next try; raises err when there is none."""
+        """The seconds to wait before the next try; raises err, or that it is not known, when there is none."""
         self._failed += 1
+        self._open = self._open or (self._mutation and leaves_open(err))
         # A node that lost its leader meanwhile is there, and knows the next one; who comes
         # after it may be the node that was lost.
-        self._stayed = err.reason == "OUTCOME_UNKNOWN" and not self._stayed
+        self._stayed = err.reason == UNKNOWN and not self._stayed
         if not self._stayed:
             self._nodes.failed(self.node)
             self.node = self._nodes.at
@@ -71,5 +74,5 @@ class Tries:
             pause += step * random.uniform(0.5, 1.5)
         everywhere = err.reason == NOT_A_NODE and self._failed > self._nodes.count
         if not transient(err) or everywhere or time.monotonic() + pause >= self.deadline:
-            raise err
+            raise unless_decided(err) if self._open else err
         return pause

@@ -56,7 +56,7 @@ class Transport(Shared):
         """The answer of the first node that gives one, within the timeout, its own or the client's."""
         if isinstance(request, HexrError):
             raise request
-        tries = self.tries(timeout)
+        tries = self.tries(timeout, mutation=bool(request.request_id))
         while True:
             result = self._try(request, tries.node, tries.deadline)
             if not isinstance(result, HexrError):
@@ -137,7 +137,7 @@ class _Backend(httpcore.SyncBackend):
         local_address: str | None = None,
         socket_options: Iterable[httpcore.SOCKET_OPTION] | None = None,
     ) -> httpcore.NetworkStream:
-        stream = super().connect_tcp(host, port, remaining(timeout), local_address, socket_options)
+        stream = super().connect_tcp(host, port, remaining(timeout, httpcore.ConnectTimeout), local_address, socket_options)
         assert self._transport.svid is not None
         return _Stream(stream, self._transport, self._transport.svid)
 

@@ -15,7 +15,7 @@ import httpcore
 
 from . import __version__, _telemetry
 from ._alive import Signs
-from ._api import NOT_A_NODE, Request
+from ._api import NOT_A_NODE, NOT_REACHED, Request
 from ._config import Address
 from ._identity import Source, Svid
 from ._retry import Budget, Nodes, Tries
@@ -55,11 +55,11 @@ def until(end: float, node: Address | None = None) -> Iterator[None]:
         asked.reset(was_asked)
 
 
-def remaining(timeout: float | None) -> float:
+def remaining(timeout: float | None, late: type[httpcore.TimeoutException] = httpcore.ReadTimeout) -> float:
     """The step's timeout, cut at the end of the try. A try that is over raises."""
     left = ends.get() - time.monotonic()
     if left <= 0:
-        raise httpcore.ReadTimeout
+        raise late
     return left if timeout is None else min(timeout, left)
 
 
@@ -93,8 +93,8 @@ class Shared:
         self.svid: Svid | None = None  # the newest: connections of others are not used again
         self.sockets: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def tries(self, timeout: float | None = None) -> Tries:
-        return Tries(self.nodes, self.budget, self.timeout if timeout is None else timeout)
+    def tries(self, timeout: float | None = None, mutation: bool = False) -> Tries:
+        return Tries(self.nodes, self.budget, self.timeout if timeout is None else timeout, mutation)
 
     def request(self, request: Request[Any], node: int, timeouts: Mapping[str, float]) -> tuple[Any, ...]:
         """Method, URL, headers, body and extensions for httpcore."""
@@ -143,6 +143,10 @@ def failure(err: Exception, path: str) -> HexrError:
             path=path,
         )
     what = "did not answer in time" if isinstance(err, httpcore.TimeoutException) else "can't be reached"
+    unsent = isinstance(err, (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.PoolTimeout))
     return UnavailableError(
-        f"a node {what}: are the addresses in HEXR_ADDR right, and do the nodes run?", code="UNAVAILABLE", path=path
+        f"a node {what}: are the addresses in HEXR_ADDR right, and do the nodes run?",
+        code="UNAVAILABLE",
+        reason=NOT_REACHED if unsent else "",
+        path=path,
     )

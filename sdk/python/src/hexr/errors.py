@@ -53,11 +53,12 @@ class VerifyError(HexrError):
 
 
 class UnavailableError(HexrError):
-    """No node answered in time. After a put it may have been applied or not."""
+    """No node answered in time. A put may have been applied or may be yet, unless ``reason`` says
+    that it was not: ``NOT_REACHED``, ``NO_LEADER``, ``OVERLOADED``, ``STOPPING``, ``STALE``."""
 
 
 class ThrottledError(UnavailableError):
-    """A rate or a quota of this identity is used up."""
+    """A rate or a quota of this identity, or a disk, is used up. Nothing was applied."""
 
 
 class InvalidRequestError(HexrError):
