@@ -104,6 +104,13 @@ jepsen: ## Run real nodes under faults, for TIME (30m), from SEED; FLAGS say mor
 jepsen-short: ## Do the same for two or three minutes
 	$(BOUND) $(JEPSEN) -out jepsen-out/short -runs 3 -run 20s $(FLAGS)
 
+.PHONY: jepsen-upgrade
+jepsen-upgrade: ## Do the same while nodes are upgraded from the version of FROM, a commit
+	rm -rf $(TOOLS)/old && mkdir -p $(TOOLS)/old && git archive $(FROM) | tar x -C $(TOOLS)/old
+	cd $(TOOLS)/old && $(GO) build -tags hexrdfault -o $(TOOLS)/hexrd-old ./cmd/hexrd
+	rm -rf $(TOOLS)/old
+	$(JEPSEN) -out jepsen-out/upgrade -old $(TOOLS)/hexrd-old -time $(TIME) $(FLAGS)
+
 COMMIT = $$(git rev-parse --short HEAD)$$(git diff --quiet HEAD -- '*.go' go.mod || echo +)
 OUT ?= $(TOOLS)/bench.json
 LARGE := $(if $(FULL),--secrets 1000000 --rows 10000000)

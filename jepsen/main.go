@@ -38,6 +38,7 @@ func parse(args []string) (campaign.Config, error) {
 	f := flag.NewFlagSet("jepsen", flag.ContinueOnError)
 	f.StringVar(&c.Out, "out", "jepsen-out", "directory of reports, and of what a failure leaves")
 	f.StringVar(&c.Program, "bin", os.Getenv("HEXRD_BIN"), "hexrd binary, built with -tags hexrdfault (default: built)")
+	f.StringVar(&c.Old, "old", "", "hexrd binary of an earlier version, also built so: nodes begin with it, and are upgraded one by one")
 	f.DurationVar(&c.Time, "time", 10*time.Minute, "how long runs are begun")
 	f.DurationVar(&c.RunTime, "run", time.Minute, "load of one run")
 	f.Uint64Var(&c.Seed, "seed", uint64(time.Now().Unix()), "seed of the campaign")

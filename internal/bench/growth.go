@@ -27,6 +27,9 @@ const (
 	growthAgents = 16    // at first
 	growthRows   = 16384 // at first
 	growthShown  = 100   // secrets of a list, rows of a query
+	// snapshotLoad is for how many times as long puts are made for the snapshots: one takes
+	// as long as the store's memory holds much, from nothing to all it may, so many count.
+	snapshotLoad = 5
 	// noise is what a ratio may be beyond a logarithm's.
 	noise = 1.25
 )
@@ -92,7 +95,6 @@ func (r *growing) secrets(ctx context.Context) error {
 	sizes := r.sizes(growthStart)
 	costs := map[string][]float64{}
 	for _, size := range sizes {
-		var snapshots []float64
 		for _, workload := range []string{Get, Put, List} {
 			c := r.config(workload, 64, All)
 			c.Secrets, c.Batch, c.Skip = size, growthShown, workload != Get
@@ -104,35 +106,62 @@ func (r *growing) secrets(ctx context.Context) error {
 				cost /= float64(min(growthShown, c.each()))
 			}
 			costs[workload] = append(costs[workload], cost)
-			last, err := r.lastSnapshots(ctx)
-			if err != nil {
-				return err
-			}
-			snapshots = append(snapshots, last...)
+		}
+		c := r.config(Put, 64, All)
+		c.Secrets, c.Skip, c.Duration = size, true, snapshotLoad*r.Duration
+		snapshot, err := r.snapshots(ctx, c)
+		if err != nil {
+			return err
 		}
 		restart, err := r.restartLeast(ctx)
 		if err != nil {
 			return err
 		}
-		costs["snapshot"], costs["restart"] = append(costs["snapshot"], median(snapshots)), append(costs["restart"], restart)
+		costs["snapshot"], costs["restart"] = append(costs["snapshot"], snapshot), append(costs["restart"], restart)
 	}
 	for _, workload := range []string{Get, Put} {
 		r.add(workload, "us", costs[workload], sizes, "secrets")
 	}
 	r.add(fmt.Sprintf("list that shows up to %d, for each that it shows,", growthShown), "us", costs[List], sizes, "secrets")
-	r.add("snapshot, median of all nodes' after each load,", "ms", costs["snapshot"], sizes, "secrets")
+	r.add("snapshot, median of all nodes' under puts,", "ms", costs["snapshot"], sizes, "secrets")
 	r.add(fmt.Sprintf("restart to the first answer, the least of %d,", restarts), "ms", costs["restart"], sizes, "secrets")
 	return nil
 }
 
-// lastSnapshots is how long each node's last one took; there is one every few entries.
-func (r *growing) lastSnapshots(ctx context.Context) ([]float64, error) {
-	samples, err := scrapeAll(ctx, AdminSockets{}, r.nodes)
-	var took []float64
-	for _, s := range samples {
-		took = append(took, s[mSnapshot]*1000)
+// snapshots is how long those that are made under puts took: the median of all nodes'.
+func (r *growing) snapshots(ctx context.Context, c Config) (float64, error) {
+	looking, end := context.WithCancel(ctx)
+	defer end()
+	seen := make(chan []float64, 1)
+	go func() { seen <- r.watchSnapshots(looking) }()
+	_, err := Measure(ctx, c)
+	end()
+	took := <-seen
+	if err == nil && len(took) == 0 {
+		err = errors.New("no snapshot was made under puts: measure for longer")
 	}
-	return took, err
+	if err != nil {
+		return 0, err
+	}
+	return median(took), nil
+}
+
+// watchSnapshots collects how long each took, in milliseconds, until ctx ends.
+func (r *growing) watchSnapshots(ctx context.Context) (took []float64) {
+	made := make([]float64, len(r.nodes))
+	for first := true; sleep(ctx, snapshotPoll) == nil; first = false {
+		samples, err := scrapeAll(ctx, AdminSockets{}, r.nodes)
+		if err != nil {
+			return took
+		}
+		for i, s := range samples {
+			if s[mSnapshots] > made[i] && !first {
+				took = append(took, s[mSnapshot]*1000)
+			}
+			made[i] = s[mSnapshots]
+		}
+	}
+	return took
 }
 
 // restartLeast is the time that a follower takes to its first answer, the least of some:

@@ -33,6 +33,7 @@ const (
 type Config struct {
 	Dir      string // of data and logs
 	Program  string // the hexrd binary
+	Old      string // one of an earlier version, which all run until one is upgraded; empty: none
 	Nodes    int
 	LogStore string        // bolt or wal; empty: the node's default
 	NodeArgs []string      // further flags of every node
@@ -60,7 +61,8 @@ type Cluster struct {
 	mu         sync.Mutex
 	nodes      []*Node
 	identities map[string]*dev.WorkloadServer
-	last       int // number of the newest node
+	last       int  // number of the newest node
+	upgrading  bool // what joins is of the new version
 	wg         sync.WaitGroup
 }
 

@@ -34,6 +34,7 @@ type Node struct {
 	health    *http.Client
 
 	mu      sync.Mutex // guards what follows, and orders starts and signals
+	program string
 	args    []string
 	crash   string // point of the next start, or empty
 	process *dev.Process
@@ -50,8 +51,12 @@ func (c *Cluster) newNode(ctx context.Context) (*Node, error) {
 	c.mu.Lock()
 	c.last++
 	id := "n" + strconv.Itoa(c.last)
+	program := c.cfg.Program
+	if c.cfg.Old != "" && !c.upgrading {
+		program = c.cfg.Old
+	}
 	c.mu.Unlock()
-	n := &Node{ID: id, c: c, dir: filepath.Join(c.cfg.Dir, "nodes", id)}
+	n := &Node{ID: id, c: c, program: program, dir: filepath.Join(c.cfg.Dir, "nodes", id)}
 	if err := os.MkdirAll(n.Data(), 0o700); err != nil {
 		return nil, fmt.Errorf("make node directory: %w", err)
 	}
@@ -172,8 +177,14 @@ func (n *Node) Retired() bool {
 	return n.removed
 }
 
-// close ends the process in good order where that does not take too long.
+// close ends the node.
 func (n *Node) close() {
+	n.Stop()
+	_ = n.workload.Close()
+}
+
+// Stop ends the process in good order where that does not take too long.
+func (n *Node) Stop() {
 	n.mu.Lock()
 	n.wanted = false
 	p := n.process
@@ -188,5 +199,4 @@ func (n *Node) close() {
 			n.Kill(false)
 		}
 	}
-	_ = n.workload.Close()
 }

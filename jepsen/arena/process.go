@@ -50,7 +50,7 @@ func (n *Node) launch() error {
 		args = append(args, "--log-store", n.c.cfg.LogStore)
 	}
 	p, err := dev.StartProcess(dev.Command{
-		Program: n.c.cfg.Program, Args: args, LogFile: n.LogFile(), Namespace: n.namespace,
+		Program: n.program, Args: args, LogFile: n.LogFile(), Namespace: n.namespace,
 		Env: []string{
 			"SPIFFE_ENDPOINT_SOCKET=" + n.workload.Address(), "HEXRD_FAULT_CLOCK=" + n.clockFile(), "HEXRD_FAULT_CRASH=" + n.crash,
 		},

@@ -107,6 +107,9 @@ func (c *Config) replay(number int) string {
 	if c.SVIDTTL != 0 {
 		args = append(args, "-svid-ttl", c.SVIDTTL.String())
 	}
+	if c.Old != "" {
+		args = append(args, "-old", c.Old)
+	}
 	if len(c.Faults) > 0 {
 		args = append(args, "-faults", strings.Join(c.Faults, ","))
 	}

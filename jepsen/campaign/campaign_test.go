@@ -24,6 +24,10 @@ func TestPlanFollowsFromTheSeed(t *testing.T) {
 	}
 	pinned := c
 	pinned.LogStore, pinned.Nodes, pinned.Faults = "wal", 5, []string{"kill-one"}
+	pinned.Old = "hexrd-old"
+	if p := pinned.plan(3); !reflect.DeepEqual(p.Faults, []string{"kill-one", "upgrade"}) {
+		t.Errorf("nothing upgrades: %v", p)
+	}
 	if p := pinned.plan(3); p.runSeed != c.plan(3).runSeed || p.Snapshots != c.plan(3).Snapshots || p.LogStore != "wal" || p.Nodes != 5 {
 		t.Errorf("what is pinned changes the rest: %v", p)
 	}
@@ -37,6 +41,7 @@ func TestValidate(t *testing.T) {
 	for _, bad := range []func(*Config){
 		func(c *Config) { c.Out = "" }, func(c *Config) { c.RunTime = 0 }, func(c *Config) { c.Nodes = 2 },
 		func(c *Config) { c.LogStore = "paper" }, func(c *Config) { c.From = 0 },
+		func(c *Config) { c.Faults = []string{"upgrade-one"} },
 	} {
 		c := good
 		bad(&c)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/hexrdev/hexrd/jepsen/nemesis"
@@ -14,6 +15,7 @@ import (
 type Config struct {
 	Out     string        // directory of reports, and of what a failure leaves
 	Program string        // the hexrd binary; empty: it is built
+	Old     string        // one of an earlier version, that nodes are upgraded from; empty: none
 	Time    time.Duration // of the campaign
 	RunTime time.Duration // of a run's load
 	Seed    uint64
@@ -47,6 +49,8 @@ func (c *Config) Validate() error {
 		return errors.New("-log-store is bolt or wal")
 	case c.SVIDTTL < 0:
 		return errors.New("-svid-ttl must be positive")
+	case c.Old == "" && nemesis.Want(c.Faults, nemesis.Upgrade):
+		return errors.New("-faults upgrade needs an earlier version: use -old BINARY")
 	case c.From < 1:
 		return errors.New("-from begins with 1")
 	}
@@ -97,6 +101,9 @@ func (c *Config) plan(number int) Plan {
 	}
 	if len(c.Faults) > 0 {
 		p.Faults = c.Faults
+	}
+	if c.Old != "" {
+		p.Faults = append(slices.Clone(p.Faults), nemesis.Upgrade)
 	}
 	return p
 }

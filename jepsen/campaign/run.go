@@ -104,7 +104,7 @@ func (r *run) open(ctx context.Context) error {
 		}
 	}
 	cfg := arena.Config{
-		Dir: filepath.Join(r.dir, "cluster"), Program: r.c.Program, Nodes: r.plan.Nodes, LogStore: r.plan.LogStore,
+		Dir: filepath.Join(r.dir, "cluster"), Program: r.c.Program, Old: r.c.Old, Nodes: r.plan.Nodes, LogStore: r.plan.LogStore,
 		SVIDTTL: r.plan.SVIDTTL, Network: r.network, Logger: slog.New(slog.DiscardHandler), Exited: func(id string, err error) {
 			r.timeline.Mark("exit", "exit", fmt.Sprintf("%s: %v", id, err))
 		},
@@ -192,6 +192,7 @@ func (r *run) heal(ctx context.Context) error {
 	for _, n := range r.cluster.Members() {
 		errs = append(errs, n.SetClock(0))
 	}
+	r.cluster.UpgradeAll()
 	err := errors.Join(append(errs, r.cluster.Recover(ctx))...)
 	r.timeline.Add(nemesis.Event{Class: "heal", Name: "heal", Start: begun, End: r.timeline.Now()})
 	return err

@@ -23,6 +23,7 @@ const (
 	Membership = "membership"
 	Identity   = "identity"
 	Torture    = "torture"
+	Upgrade    = "upgrade"
 )
 
 // ErrViolation: a fault showed that hexrd breaks a promise.
@@ -50,7 +51,7 @@ type Fault struct {
 
 // All faults that there are.
 func All() []Fault {
-	return slices.Concat(processFaults(), networkFaults(), clockFaults(), storageFaults(), membershipFaults(), identityFaults(), tortureFaults())
+	return slices.Concat(processFaults(), networkFaults(), clockFaults(), storageFaults(), membershipFaults(), identityFaults(), tortureFaults(), upgradeFaults())
 }
 
 // Choose selects faults by class or name; what the target can't have is left out,
@@ -145,7 +146,7 @@ func inject(ctx context.Context, t *Target, f Fault, r *rand.Rand) error {
 
 func run(ctx context.Context, t *Target, f Fault, r *rand.Rand) (string, error) {
 	switch f.Class {
-	case Process, Storage, Torture:
+	case Process, Storage, Torture, Upgrade:
 		t.hands.RLock()
 		defer t.hands.RUnlock()
 	}
