@@ -68,7 +68,7 @@ func accounted(r *Result, o *history.Op, rows []*audit.Row) {
 		r.problem("%s was answered with version %d, its row has %d", name(o), o.Version, version)
 	case o.Outcome == history.OK && o.Kind == history.Get && !hasVersion(rows, o.Version):
 		r.problem("%s was answered with version %d, and no row has that", name(o), o.Version)
-	case o.Outcome == history.Refused && granted > 0 && o.End-o.Start < late:
+	case o.Outcome == history.Refused && granted > 0 && (o.Mutation() || o.Once() && o.End-o.Start < late):
 		r.problem("%s was refused for certain, and has a granted row", name(o))
 	case o.Decided() && o.Outcome != history.OK:
 		refused(r, o, count, most)
@@ -76,7 +76,7 @@ func accounted(r *Result, o *history.Op, rows []*audit.Row) {
 }
 
 // refused: the outcome that the client saw is in the audit, and nothing was
-// granted. A read may have been granted at a try before.
+// granted, but to a read at a try before.
 func refused(r *Result, o *history.Op, count map[string]int, most int) {
 	want := string(o.Outcome)
 	if o.Outcome == history.Conflict && count["conflict"] == 0 && count["gone"] > 0 {

@@ -171,6 +171,15 @@ func TestRefusedYetApplied(t *testing.T) {
 	s := newScribe()
 	s.put("a", "1").Outcome = history.Refused
 	finds(t, Audit(&s.e), "was refused for certain")
+	s.e.Ops[0].Node = "" // with retries: it holds for all of them, however long they took
+	s.e.Ops[0].End += 4 * time.Second
+	finds(t, Audit(&s.e), "was refused for certain")
+	s = newScribe()
+	s.put("a", "1")
+	s.get("a").Outcome = history.Refused
+	finds(t, Audit(&s.e), "was refused for certain")
+	s.e.Ops[1].Node = "" // a try before was granted
+	clean(t, Audit(&s.e))
 }
 
 func TestLeakedScope(t *testing.T) {

@@ -19,6 +19,7 @@ OUTCOMES = (
     (errors.AccessDeniedError, "denied"),
     (errors.VersionConflictError, "conflict"),
 )
+CERTAIN = ("NOT_REACHED", "NO_LEADER", "OVERLOADED", "STOPPING", "STALE", "RATE_LIMITED", "TOO_MANY_IN_FLIGHT", "DISK_LOW")
 
 
 class Worker:
@@ -52,7 +53,7 @@ class Worker:
             op["outcome"] = "ok"
             self.latest[key] = int(str(op["version"]))
         except errors.HexrError as e:
-            op["outcome"] = next((o for kind, o in OUTCOMES if isinstance(e, kind)), "unknown")
+            op["outcome"] = next((o for kind, o in OUTCOMES if isinstance(e, kind)), "refused" if e.reason in CERTAIN else "unknown")
             op["reason"] = e.reason or type(e).__name__
         op["end"] = self.now()
         return op
