@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"slices"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
@@ -35,6 +36,9 @@ func change[R any](ctx context.Context, c *Client, do func(context.Context, grpc
 	return resp, err
 }
 
+// certain are the reasons of an unavailable node that says: nothing was applied.
+var certain = []string{"NO_LEADER", "OVERLOADED", "STOPPING", "STALE"}
+
 // leavesOpen: what a try that ended so asked for may be applied, or may be yet.
 func leavesOpen(err error) bool {
 	if err == nil || errors.Is(err, errUnreached) {
@@ -46,7 +50,7 @@ func leavesOpen(err error) bool {
 	}
 	switch e.Code {
 	case codes.Unavailable:
-		return e.Reason == "" || unknown(e)
+		return !slices.Contains(certain, e.Reason)
 	case codes.DeadlineExceeded, codes.Canceled:
 		return true
 	}

@@ -22,6 +22,7 @@ func TestEndsOfTries(t *testing.T) {
 		"certain, then refused":  {[][2]string{{"UNAVAILABLE", "NO_LEADER"}, {"RESOURCE_EXHAUSTED", "DISK_LOW"}}, ErrThrottled, "DISK_LOW"},
 		"broken, then refused":   {[][2]string{{breaks}, {"RESOURCE_EXHAUSTED", "RATE_LIMITED"}}, ErrUnavailable, "OUTCOME_UNKNOWN"},
 		"unknown, then refused":  {[][2]string{{"UNAVAILABLE", "OUTCOME_UNKNOWN"}, {"RESOURCE_EXHAUSTED", "DISK_LOW"}}, ErrUnavailable, "OUTCOME_UNKNOWN"},
+		"half, then refused":     {[][2]string{{"UNAVAILABLE", "CONFIGURATION_NOT_CHANGED"}, {"UNAUTHENTICATED", "NO_IDENTITY"}}, ErrUnavailable, "OUTCOME_UNKNOWN"},
 		"late, then blocked":     {[][2]string{{"DEADLINE_EXCEEDED", "DEADLINE"}, {"PERMISSION_DENIED", "BLOCKED"}}, ErrUnavailable, "OUTCOME_UNKNOWN"},
 		"broken, then no leader": {[][2]string{{breaks}, {"UNAVAILABLE", "NO_LEADER"}, {"UNAVAILABLE", "NO_LEADER"}, {"UNAVAILABLE", "NO_LEADER"}}, ErrUnavailable, "OUTCOME_UNKNOWN"},
 		"late, then late":        {[][2]string{{"DEADLINE_EXCEEDED", "DEADLINE"}, {"DEADLINE_EXCEEDED", "DEADLINE"}, {"DEADLINE_EXCEEDED", "DEADLINE"}, {"DEADLINE_EXCEEDED", "DEADLINE"}}, context.DeadlineExceeded, "DEADLINE"},

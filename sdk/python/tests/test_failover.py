@@ -378,6 +378,10 @@ def test_what_a_mutation_says_holds_for_all_its_tries(last: HexrError, reason: s
     unreached, lost = UnavailableError("no", reason="NOT_REACHED"), UnavailableError("no")
     assert end(unreached, UnavailableError("no", reason="NO_LEADER"), last) is last
     assert end(lost, last, mutation=False) is last
+    assert (
+        end(UnavailableError("no", reason="OUTCOME_UNKNOWN"), UnavailableError("no", reason="OUTCOME_UNKNOWN"), last).reason
+        == reason
+    )
     assert end(lost, last).reason == end(lost, unreached, last).reason == reason
 
 

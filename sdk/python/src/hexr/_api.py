@@ -37,6 +37,7 @@ NOT_A_NODE = "NOT_A_NODE"  # our own reason: the server is none of ours
 NOT_REACHED = "NOT_REACHED"  # our own: nothing was sent
 UNKNOWN = "OUTCOME_UNKNOWN"
 
+_CERTAIN = (NOT_REACHED, "NO_LEADER", "OVERLOADED", "STOPPING", "STALE")  # unavailable, and nothing was applied
 _PATH = re.compile(r"[A-Za-z0-9._/-]{1,512}")
 
 
@@ -103,8 +104,7 @@ def transient(err: HexrError) -> bool:
 
 def leaves_open(err: HexrError) -> bool:
     """Whether what a try that ended so asked for may be applied, or may be yet."""
-    lost = isinstance(err, UnavailableError) and not isinstance(err, ThrottledError)
-    return lost and err.reason in ("", UNKNOWN, "DEADLINE")
+    return isinstance(err, UnavailableError) and not isinstance(err, ThrottledError) and err.reason not in _CERTAIN
 
 
 def unless_decided(err: HexrError) -> HexrError:
