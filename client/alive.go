@@ -7,6 +7,7 @@ import (
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/peer"
 	"google.golang.org/grpc/status"
 	"google.golang.org/protobuf/proto"
 
@@ -70,9 +71,13 @@ func (n *node) alone(ctx context.Context, method string, req, reply any, opts ..
 		}
 	})
 	defer look.Stop()
-	err := n.ClientConn.Invoke(ctx, method, req, reply, opts...)
-	if err != nil && errors.Is(context.Cause(ctx), errHangs) {
+	var to peer.Peer
+	err := n.ClientConn.Invoke(ctx, method, req, reply, append(opts, grpc.Peer(&to))...)
+	switch {
+	case err != nil && errors.Is(context.Cause(ctx), errHangs):
 		return status.Error(codes.Unavailable, errHangs.Error())
+	case status.Code(err) == codes.Unavailable && to.Addr == nil: // there was no connection to send it over
+		return errUnreached
 	}
 	return err
 }

@@ -142,7 +142,7 @@ func TestNodeThatHangsAlone(t *testing.T) {
 	}
 }
 
-// hanging answers nothing.
+// hanging answers nothing, and a delete that it is unavailable.
 type hanging struct {
 	hexrv1.UnimplementedVaultServer
 }
@@ -150,4 +150,8 @@ type hanging struct {
 func (hanging) List(ctx context.Context, _ *hexrv1.ListRequest) (*hexrv1.ListResponse, error) {
 	<-ctx.Done()
 	return nil, ctx.Err()
+}
+
+func (hanging) Delete(context.Context, *hexrv1.DeleteRequest) (*hexrv1.DeleteResponse, error) {
+	return nil, status.Error(codes.Unavailable, "")
 }

@@ -39,6 +39,9 @@ func change[R any](ctx context.Context, c *Client, do func(context.Context, grpc
 // certain are the reasons of an unavailable node that says: nothing was applied.
 var certain = []string{"NO_LEADER", "OVERLOADED", "STOPPING", "STALE"}
 
+// lasting are the reasons of a refusal that was decided, or is the same for each try.
+var lasting = []string{"DENIED", "WRONG_CLASS", "QUOTA", "TOO_MANY_KEYS"}
+
 // leavesOpen: what a try that ended so asked for may be applied, or may be yet.
 func leavesOpen(err error) bool {
 	if err == nil || errors.Is(err, errUnreached) {
@@ -58,7 +61,8 @@ func leavesOpen(err error) bool {
 }
 
 // unlessDecided is how a call ends whose tries before left it open. A refusal that was
-// not decided, in the log, says that the last try was not applied, and nothing of those.
+// not decided, in the log, and would not be the same for each try, says that the last one
+// was not applied, and nothing of those.
 func unlessDecided(err error) error {
 	var e *Error
 	if !errors.As(err, &e) || leavesOpen(err) {
@@ -69,7 +73,7 @@ func unlessDecided(err error) error {
 	default:
 		return err
 	}
-	if e.Reason == "DENIED" || e.Reason == "QUOTA" {
+	if slices.Contains(lasting, e.Reason) {
 		return err
 	}
 	return &Error{

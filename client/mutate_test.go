@@ -3,10 +3,14 @@ package client
 import (
 	"context"
 	"errors"
+	"net"
 	"testing"
 
+	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
+	"google.golang.org/grpc/credentials/insecure"
 
+	hexrv1 "github.com/hexrdev/hexrd/api/hexr/v1"
 	"github.com/hexrdev/hexrd/internal/frames"
 )
 
@@ -29,6 +33,7 @@ func TestEndsOfTries(t *testing.T) {
 		"broken, then a failure": {[][2]string{{breaks}, {"INTERNAL", "CORRUPT"}}, nil, "CORRUPT"},
 		"broken, then decided":   {[][2]string{{breaks}, {"FAILED_PRECONDITION", "VERSION_CONFLICT"}}, ErrConflict, "VERSION_CONFLICT"},
 		"broken, then denied":    {[][2]string{{breaks}, {"PERMISSION_DENIED", "DENIED"}}, ErrDenied, "DENIED"},
+		"broken, then no right":  {[][2]string{{breaks}, {"PERMISSION_DENIED", "WRONG_CLASS"}}, ErrDenied, "WRONG_CLASS"},
 		"broken, then a quota":   {[][2]string{{breaks}, {"RESOURCE_EXHAUSTED", "QUOTA"}}, ErrThrottled, "QUOTA"},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -54,12 +59,31 @@ func TestEndsOfTries(t *testing.T) {
 	}
 }
 
-// TestUnreachedLeavesNothingOpen: a node that was not reached applied nothing.
+// TestUnreachedLeavesNothingOpen: a node that was not reached applied nothing; of one that
+// says that it is unavailable nobody knows.
 func TestUnreachedLeavesNothingOpen(t *testing.T) {
-	if leavesOpen(errUnreached) || leavesOpen(&Error{Code: codes.Unavailable, Reason: "NO_LEADER"}) {
-		t.Error("it may have been applied")
+	gone := listen(t)
+	if err := gone.Close(); err != nil {
+		t.Fatal(err)
 	}
-	if !leavesOpen(errors.New("anything else")) {
-		t.Error("it was certainly not applied")
+	conn, err := grpc.NewClient("passthrough:///"+gone.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	refused := errors.New("refused")
+	n := newNode(context.WithoutCancel(t.Context()), conn, func(context.Context) (net.Conn, error) { return nil, refused })
+	defer func() { _ = n.Close() }()
+	_, err1 := vault(n).Put(t.Context(), &hexrv1.PutRequest{})
+	_, err2 := vault(n).Delete(t.Context(), &hexrv1.DeleteRequest{})
+	for _, err := range []error{err1, err2, &Error{Code: codes.Unavailable, Reason: "NO_LEADER"}} {
+		if err == nil || leavesOpen(err) {
+			t.Errorf("it may have been applied: %v", err)
+		}
+	}
+	_, err3 := vault(serveNode(t, hanging{}, nil)).Delete(t.Context(), &hexrv1.DeleteRequest{})
+	for _, err := range []error{err3, errors.New("anything else")} {
+		if !leavesOpen(err) {
+			t.Errorf("it was certainly not applied: %v", err)
+		}
 	}
 }

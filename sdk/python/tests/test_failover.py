@@ -362,6 +362,7 @@ def test_an_unknown_outcome_is_asked_for_where_it_was() -> None:
         (AccessDeniedError("no", reason="BLOCKED"), "OUTCOME_UNKNOWN"),
         (IdentityError("no", reason="NO_IDENTITY"), "OUTCOME_UNKNOWN"),
         (AccessDeniedError("no", reason="DENIED"), "DENIED"),
+        (AccessDeniedError("no", reason="WRONG_CLASS"), "WRONG_CLASS"),
         (ThrottledError("no", reason="QUOTA"), "QUOTA"),
         (VersionConflictError("no", reason="VERSION_CONFLICT"), "VERSION_CONFLICT"),
         (HexrError("no", code="INTERNAL", reason="CORRUPT"), "CORRUPT"),

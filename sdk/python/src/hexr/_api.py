@@ -38,6 +38,7 @@ NOT_REACHED = "NOT_REACHED"  # our own: nothing was sent
 UNKNOWN = "OUTCOME_UNKNOWN"
 
 _CERTAIN = (NOT_REACHED, "NO_LEADER", "OVERLOADED", "STOPPING", "STALE")  # unavailable, and nothing was applied
+_LASTING = ("DENIED", "WRONG_CLASS", "QUOTA", "TOO_MANY_KEYS")  # decided, or the same for each try
 _PATH = re.compile(r"[A-Za-z0-9._/-]{1,512}")
 
 
@@ -109,9 +110,10 @@ def leaves_open(err: HexrError) -> bool:
 
 def unless_decided(err: HexrError) -> HexrError:
     """How a call ends whose tries before left it open. A refusal that was not decided, in the
-    log, says that the last try was not applied, and nothing of those."""
+    log, and would not be the same for each try, says that the last one was not applied, and
+    nothing of those."""
     refused = isinstance(err, (UnavailableError, AccessDeniedError, IdentityError)) and not leaves_open(err)
-    if not refused or err.reason in ("DENIED", "QUOTA"):
+    if not refused or err.reason in _LASTING:
         return err
     text = f"a try before may or may not have been applied; the last one was not: {err}"
     return UnavailableError(text, code="UNAVAILABLE", reason=UNKNOWN, request_id=err.request_id, path=err.path)
