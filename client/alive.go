@@ -58,7 +58,7 @@ func (s *session) suspect() *hexrv1.Call {
 
 func whoAmI() *hexrv1.Call { return &hexrv1.Call{Method: hexrv1.Vault_WhoAmI_FullMethodName} }
 
-var errHangs = errors.New("the node hangs")
+var errHangs = status.Error(codes.Unavailable, "the node hangs")
 
 // alone makes a call over gRPC, which shows no signs of life (its pings come ten seconds
 // apart at least): where it takes long, the node's session asks for one.
@@ -75,7 +75,7 @@ func (n *node) alone(ctx context.Context, method string, req, reply any, opts ..
 	err := n.ClientConn.Invoke(ctx, method, req, reply, append(opts, grpc.Peer(&to))...)
 	switch {
 	case err != nil && errors.Is(context.Cause(ctx), errHangs):
-		return status.Error(codes.Unavailable, errHangs.Error())
+		return errHangs
 	case status.Code(err) == codes.Unavailable && to.Addr == nil: // there was no connection to send it over
 		return errUnreached
 	}

@@ -39,8 +39,12 @@ func change[R any](ctx context.Context, c *Client, do func(context.Context, grpc
 // certain are the reasons of an unavailable node that says: nothing was applied.
 var certain = []string{"NO_LEADER", "OVERLOADED", "STOPPING", "STALE"}
 
-// lasting are the reasons of a refusal that was decided, or is the same for each try.
-var lasting = []string{"DENIED", "WRONG_CLASS", "QUOTA", "TOO_MANY_KEYS"}
+// refusals are the codes of those that may not hold for another try; lasting are the
+// reasons of those that were decided, or are the same for each.
+var (
+	refusals = []codes.Code{codes.Unavailable, codes.ResourceExhausted, codes.PermissionDenied, codes.Unauthenticated}
+	lasting  = []string{"DENIED", "WRONG_CLASS", "QUOTA", "TOO_MANY_KEYS"}
+)
 
 // leavesOpen: what a try that ended so asked for may be applied, or may be yet.
 func leavesOpen(err error) bool {
@@ -65,15 +69,7 @@ func leavesOpen(err error) bool {
 // was not applied, and nothing of those.
 func unlessDecided(err error) error {
 	var e *Error
-	if !errors.As(err, &e) || leavesOpen(err) {
-		return err
-	}
-	switch e.Code {
-	case codes.Unavailable, codes.ResourceExhausted, codes.PermissionDenied, codes.Unauthenticated:
-	default:
-		return err
-	}
-	if slices.Contains(lasting, e.Reason) {
+	if !errors.As(err, &e) || leavesOpen(err) || !slices.Contains(refusals, e.Code) || slices.Contains(lasting, e.Reason) {
 		return err
 	}
 	return &Error{

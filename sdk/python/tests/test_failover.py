@@ -150,10 +150,9 @@ def test_a_node_that_takes_its_time_is_not_left(
 ) -> None:
     """It answers once it was greeted, after each call's own handshake."""
     become(agent)
-    answer = b'HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n{"status":"ok"}'
 
     def serve() -> AbstractContextManager[tlsserver.Server]:
-        return tlsserver.serve(tlsserver.context(cluster, "/hexr/node/slow"), answer, handshakes=calls + 1)
+        return tlsserver.serve(tlsserver.context(cluster, "/hexr/node/slow"), tlsserver.HEALTHY, handshakes=calls + 1)
 
     with serve() as server, VaultClient(f"https://127.0.0.1:{server.port}") as vault:
         assert list(ThreadPoolExecutor(calls).map(lambda _: vault.health(), range(calls))) == [{"status": "ok"}] * calls

@@ -13,8 +13,6 @@ from hexr.testing import DevCluster
 
 from . import tlsserver
 
-ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n" + b'{"status":"ok"}'
-
 
 def health(port: int, kind: str, timeout: float = 5) -> object:
     url = f"https://127.0.0.1:{port}"
@@ -32,7 +30,7 @@ def health(port: int, kind: str, timeout: float = 5) -> object:
 @pytest.mark.parametrize("kind", ["sync", "async"])
 def test_a_node_is_answered(cluster: DevCluster, become: Callable[..., str], agent: str, kind: str) -> None:
     become(agent)
-    with tlsserver.serve(tlsserver.context(cluster, "/hexr/node/fake"), ANSWER) as server:
+    with tlsserver.serve(tlsserver.context(cluster, "/hexr/node/fake"), tlsserver.HEALTHY) as server:
         assert health(server.port, kind) == {"status": "ok"}
     assert b"GET /health" in server.received
     assert server.handshakes == ["TLSv1.3"]
@@ -44,7 +42,7 @@ def test_others_of_the_trust_domain(
     cluster: DevCluster, become: Callable[..., str], agent: str, kind: str, identity: str
 ) -> None:
     become(agent)
-    with tlsserver.serve(tlsserver.context(cluster, identity), ANSWER) as server:
+    with tlsserver.serve(tlsserver.context(cluster, identity), tlsserver.HEALTHY) as server:
         with pytest.raises(IdentityError, match="not a hexrd node"):
             health(server.port, kind)
         assert server.seen.wait(30)
@@ -57,7 +55,7 @@ def test_a_node_of_another_authority(become: Callable[..., str], agent: str, kin
     become(agent)
     with DevCluster(nodes=1) as other:
         tls = tlsserver.context(other, "/hexr/node/n1")  # of a trust domain of the same name
-        with tlsserver.serve(tls, ANSWER) as server:
+        with tlsserver.serve(tls, tlsserver.HEALTHY) as server:
             with pytest.raises(IdentityError, match="not a hexrd node"):
                 health(server.port, kind)
             assert server.seen.wait(30)
@@ -68,6 +66,6 @@ def test_a_node_of_another_authority(become: Callable[..., str], agent: str, kin
 def test_older_tls(cluster: DevCluster, become: Callable[..., str], agent: str, kind: str) -> None:
     become(agent)
     tls = tlsserver.context(cluster, "/hexr/node/old", highest=ssl.TLSVersion.TLSv1_2)
-    with tlsserver.serve(tls, ANSWER) as server, pytest.raises(UnavailableError):
+    with tlsserver.serve(tls, tlsserver.HEALTHY) as server, pytest.raises(UnavailableError):
         health(server.port, kind, timeout=0.5)
     assert server.received == b""

@@ -13,6 +13,8 @@ from hexr._tls import _in_memory
 from hexr._workload import fetch
 from hexr.testing import DevCluster
 
+HEALTHY = b"HTTP/1.1 200 OK\r\nContent-Length: 15\r\n\r\n" + b'{"status":"ok"}'
+
 
 @dataclass
 class Server:

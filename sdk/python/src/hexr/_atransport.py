@@ -26,7 +26,6 @@ from ._wire import (
     Shared,
     asked,
     check_node,
-    ends,
     failure,
     limits,
     remaining,
@@ -115,7 +114,7 @@ class AsyncTransport(Shared):
 
     async def greet(self, node: Address) -> None:
         """Shakes hands with a node over a connection of its own; raises where it hangs."""
-        with until(min(ends.get(), time.monotonic() + SIGN_OF_LIFE)):
+        with until(time.monotonic() + SIGN_OF_LIFE):
             stream = await _Backend(self).connect_tcp(*node)
             await (await stream.start_tls(NO_CONTEXT, node[0])).aclose()
         self.signs.returned(node)

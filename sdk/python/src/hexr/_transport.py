@@ -23,7 +23,6 @@ from ._wire import (
     Shared,
     asked,
     check_node,
-    ends,
     failure,
     limits,
     remaining,
@@ -102,7 +101,7 @@ class Transport(Shared):
 
     def greet(self, node: Address) -> None:
         """Shakes hands with a node over a connection of its own; raises where it hangs."""
-        with until(min(ends.get(), time.monotonic() + SIGN_OF_LIFE)):
+        with until(time.monotonic() + SIGN_OF_LIFE):
             _Backend(self).connect_tcp(*node).start_tls(NO_CONTEXT).close()
         self.signs.returned(node)
 

@@ -46,8 +46,9 @@ class NotANode(httpcore.ConnectError):
 
 @contextlib.contextmanager
 def until(end: float, node: Address | None = None) -> Iterator[None]:
-    """A try that ends then; where it asks a node, it leaves one that hangs earlier."""
-    was_end, was_asked = ends.set(end), asked.set(node)
+    """A try that ends then, or with the one that it is a part of; where it asks a node, it leaves
+    one that hangs earlier."""
+    was_end, was_asked = ends.set(min(end, ends.get(end))), asked.set(node)
     try:
         yield
     finally:
