@@ -22,7 +22,7 @@ import (
 // load is agents that write and read until it is stopped.
 type load struct {
 	writers []*writer
-	stop    func()
+	stop    func() (acked uint64) // only then are the writers' counts at rest
 }
 
 func startLoad(t *testing.T, c *dev.Cluster, agents int) *load {
@@ -45,18 +45,18 @@ func startLoad(t *testing.T, c *dev.Cluster, agents int) *load {
 			}
 		}()
 	}
-	l.stop = func() { cancel(); wg.Wait() }
-	t.Cleanup(l.stop)
-	return l
-}
-
-func (l *load) acked() (n uint64) {
-	for _, w := range l.writers {
-		for _, v := range w.acked {
-			n += v
+	l.stop = func() (n uint64) {
+		cancel()
+		wg.Wait()
+		for _, w := range l.writers {
+			for _, v := range w.acked {
+				n += v
+			}
 		}
+		return n
 	}
-	return n
+	t.Cleanup(func() { l.stop() })
+	return l
 }
 
 func keysOf(t *testing.T, op *client.Client) map[string]*hexrv1.Key {
@@ -151,8 +151,7 @@ func rotateWithFollowerAway(t *testing.T, releases int, args ...string) {
 		return now[keys[0].GetId()].GetState() == "active" && now[keys[1].GetId()].GetState() == "active" && old == 0
 	})
 	took := time.Since(began)
-	l.stop()
-	t.Logf("done %s after n3 is back; %d puts", took.Round(time.Millisecond), l.acked())
+	t.Logf("done %s after n3 is back; %d puts", took.Round(time.Millisecond), l.stop())
 	for _, k := range keys {
 		if n := releasesTo(t, op, "n3", k.GetId()); n != releases {
 			t.Errorf("%d releases of a %s key to n3, want %d", n, k.GetKind(), releases)
@@ -252,7 +251,6 @@ func TestRotationsAmongKills(t *testing.T) {
 	if _, err := op.SetSetting(t.Context(), "rewrap_per_second", "100000"); err != nil {
 		t.Fatal(err)
 	}
-	t.Logf("%d rotations, %d kills, %d puts", rotations, kills, l.acked())
 	until(t, "all older value keys to retire", func() bool {
 		for id, k := range keysOf(t, op) {
 			if k.GetKind() == "value" && id != last["value"] && k.GetState() != "retired" {
@@ -269,7 +267,7 @@ func TestRotationsAmongKills(t *testing.T) {
 		}
 		return true
 	})
-	l.stop()
+	t.Logf("%d rotations, %d kills, %d puts", rotations, kills, l.stop())
 	for _, n := range []string{"n1", "n2", "n3"} {
 		checkValues(t, c, l, n)
 	}
