@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"github.com/hexrdev/hexrd/api"
+	"github.com/hexrdev/hexrd/internal/dev"
 )
 
 // TestSchemaFuzzer lets schemathesis make requests from the OpenAPI description,
@@ -43,10 +44,18 @@ func TestSchemaFuzzer(t *testing.T) {
 				"--exclude-operation-id", "auditTail", "--exclude-operation-id", "watch", // they do not end
 				"--exclude-checks", "positive_data_acceptance", // grammars are not in the description
 			}
-			cmd := exec.CommandContext(t.Context(), program, args...)
-			cmd.Dir = t.TempDir()
-			out, err := cmd.CombinedOutput()
-			text := string(out)
+			run := func() (string, error) {
+				cmd := exec.CommandContext(t.Context(), program, args...)
+				cmd.Dir = t.TempDir()
+				out, err := cmd.CombinedOutput()
+				return string(out), err
+			}
+			before := elections(t, c)
+			text, err := run()
+			for again := 0; err != nil && again < 2 && elections(t, c) > before; again++ {
+				before = elections(t, c)
+				text, err = run()
+			}
 			if err != nil {
 				t.Errorf("%v\n%s", err, text)
 			} else {
@@ -60,6 +69,20 @@ func TestSchemaFuzzer(t *testing.T) {
 			t.Errorf("%s is %s, or panicked: %v", n.ID, n.State, err)
 		}
 	}
+}
+
+// elections counts those that were not asked for: a machine that is busy with other
+// tests may lose a leader, and 503 is the right answer then.
+func elections(t *testing.T, c *dev.Cluster) (n int) {
+	t.Helper()
+	for _, info := range c.Nodes(t.Context()) {
+		log, err := os.ReadFile(info.LogFile)
+		if err != nil {
+			t.Fatal(err)
+		}
+		n += bytes.Count(log, []byte("heartbeat timeout reached, starting election"))
+	}
+	return n
 }
 
 // writePair writes a certificate and its key into one PEM file.
