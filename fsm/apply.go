@@ -21,8 +21,9 @@ func (s *Store) Validate(a *fsmpb.Access) error {
 
 // Apply decides the accesses of an entry and returns a result for each. An index
 // that was applied is skipped, with nil results. capture makes granted gets show
-// what they release, with the sealed bytes: nobody asks the other nodes for that. An
-// error is fatal: nothing of the entry took effect on disk, and the node must stop.
+// what they release, with the sealed bytes (but see Expect): nobody asks the other nodes
+// for that. An error is fatal: nothing of the entry took effect on disk, and the node
+// must stop.
 func (s *Store) Apply(index, term uint64, data []byte, capture bool) ([]*fsmpb.Result, error) {
 	s.apply.Lock()
 	defer s.apply.Unlock()
@@ -41,7 +42,7 @@ func (s *Store) Apply(index, term uint64, data []byte, capture bool) ([]*fsmpb.R
 }
 
 func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fsmpb.Result, error) {
-	e, err := s.entry(data)
+	e, held, err := s.entry(data)
 	if err != nil {
 		return nil, err
 	}
@@ -67,7 +68,7 @@ func (s *Store) applyEntry(index, term uint64, data []byte, capture bool) ([]*fs
 	}
 	w := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, s.written)
 	w.asked.index = index
-	results, rows := applyEntry(w, s.st, e, index, term, capture)
+	results, rows := applyEntry(w, s.st, e, index, term, capture, held)
 	if err := errors.Join(w.err(), w.values.close()); err != nil {
 		return nil, err
 	}

@@ -21,13 +21,16 @@ type expectedEntry struct {
 	data  *byte
 	size  int
 	entry *fsmpb.Entry
+	held  [][]byte
 }
 
 // Expect decodes an entry that Apply will be given soon, in the same slice, which nobody
-// changes meanwhile: who waits for it need not wait for that, too.
-func (s *Store) Expect(data []byte) {
+// changes meanwhile: who waits for it need not wait for that, too. held has for each of
+// its accesses the digest of a value that nobody needs to be shown, or nothing; nil: it
+// has none.
+func (s *Store) Expect(data []byte, held [][]byte) {
 	e, err := decodeEntry(data, s.codec.keys.ClusterID()) // none is empty: it has a format
-	if err != nil {
+	if err != nil || len(held) != 0 && len(held) != len(e.GetAccesses()) {
 		return // Apply says so
 	}
 	x := &s.expected
@@ -36,26 +39,27 @@ func (s *Store) Expect(data []byte) {
 	if len(x.entries) == mostExpected {
 		x.entries = slices.Delete(x.entries, 0, 1)
 	}
-	x.entries = append(x.entries, expectedEntry{&data[0], len(data), e})
+	x.entries = append(x.entries, expectedEntry{&data[0], len(data), e, held})
 }
 
 // entry decodes an entry, or finds it decoded.
-func (s *Store) entry(data []byte) (*fsmpb.Entry, error) {
-	if e := s.expected.take(data); e != nil {
-		return e, nil
+func (s *Store) entry(data []byte) (e *fsmpb.Entry, held [][]byte, err error) {
+	if e, held := s.expected.take(data); e != nil {
+		return e, held, nil
 	}
-	return decodeEntry(data, s.st.clusterID)
+	e, err = decodeEntry(data, s.st.clusterID)
+	return e, nil, err
 }
 
 // take gives what was decoded of those bytes, once; nil: nothing was.
-func (x *expected) take(data []byte) *fsmpb.Entry {
+func (x *expected) take(data []byte) (e *fsmpb.Entry, held [][]byte) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	i := slices.IndexFunc(x.entries, func(e expectedEntry) bool { return e.size == len(data) && e.data == &data[0] })
 	if i < 0 {
-		return nil
+		return nil, nil
 	}
-	e := x.entries[i].entry
+	e, held = x.entries[i].entry, x.entries[i].held
 	x.entries = slices.Delete(x.entries, i, i+1)
-	return e
+	return e, held
 }

@@ -24,7 +24,7 @@ func FuzzApply(f *testing.F) {
 				return
 			}
 		}
-		results, rows := applyEntry(model, st, e, 1, 1, true)
+		results, rows := applyEntry(model, st, e, 1, 1, true, nil)
 		if len(results) != len(e.GetAccesses()) || len(rows) != len(results) {
 			t.Fatal("not one row and one result for each access")
 		}

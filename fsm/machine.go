@@ -15,6 +15,7 @@ type access struct {
 	reads   []placed        // the caller's, where it is an agent
 	limits  *fsmpb.Settings // effective
 	capture bool            // this node answers gets: show what they release
+	held    []byte          // the digest of a value that need not be shown
 
 	request []byte // its key, once that was asked for
 	scope   string // for the row
@@ -25,13 +26,16 @@ type access struct {
 // applyEntry decides the accesses of a decoded entry in order. It returns one
 // result and one row for each, which the next entry's take the place of; the state and
 // the transaction hold what they changed. The entry was validated.
-func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture bool) ([]*fsmpb.Result, []audit.Row) {
+func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture bool, held [][]byte) ([]*fsmpb.Result, []audit.Row) {
 	st.time = max(st.time, e.GetTime())
 	st.index, st.term, st.changes = index, term, 0
 	results := make([]*fsmpb.Result, 0, len(e.GetAccesses()))
 	rows, x := st.rows[:0], &access{}
-	for _, a := range e.GetAccesses() {
+	for i, a := range e.GetAccesses() {
 		*x = access{t: t, st: st, a: a, op: OperationOf(a), capture: capture, limits: st.effective()}
+		if held != nil {
+			x.held = held[i]
+		}
 		r := x.decide()
 		r.Row, r.Time = st.size, st.time
 		results = append(results, r)

@@ -1,6 +1,10 @@
 package fsm
 
-import "github.com/hexrdev/hexrd/fsm/fsmpb"
+import (
+	"bytes"
+
+	"github.com/hexrdev/hexrd/fsm/fsmpb"
+)
 
 // get releases a version. Its bytes are read here, in the entry's own place: a
 // later entry may prune or destroy them before the node answers.
@@ -27,9 +31,11 @@ func (x *access) get(op *fsmpb.Get) *fsmpb.Result {
 	res := granted()
 	if x.capture {
 		s := g.secret()
-		sealed, id := x.t.value(g.key, x.version)
-		if s.Sealed = sealed; len(s.GetDigest()) == 0 {
-			s.Digest, s.RequestId = identify(v, sealed, id)
+		if len(x.held) == 0 || !bytes.Equal(x.held, s.GetDigest()) {
+			sealed, id := x.t.value(g.key, x.version)
+			if s.Sealed = sealed; len(s.GetDigest()) == 0 {
+				s.Digest, s.RequestId = identify(v, sealed, id)
+			}
 		}
 		res.Value = &fsmpb.Result_Secret{Secret: s}
 	}

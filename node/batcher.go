@@ -25,12 +25,11 @@ type batcher struct {
 	n     *Node
 	queue *fairQueue
 	turns *turns
-	held  *held
 }
 
-func newBatcher(n *Node, h *held) *batcher {
+func newBatcher(n *Node) *batcher {
 	queue := newFairQueue(n.cfg.Limits.Queue)
-	return &batcher{n: n, queue: queue, held: h, turns: newTurns(queue, forwardsFree, forwardsMost, forwardsGrowth)}
+	return &batcher{n: n, queue: queue, turns: newTurns(queue, forwardsFree, forwardsMost, forwardsGrowth)}
 }
 
 func (b *batcher) run(ctx context.Context) {
@@ -100,8 +99,8 @@ func (b *batcher) propose(ctx context.Context, batch []*item) (*fsmpb.ProposalRe
 		accesses = append(accesses, it.accesses...)
 	}
 	p := b.n.proposal(accesses)
-	var found []*fsmpb.Secret
-	found, p.Holds = b.held.find(accesses)
+	found := b.n.store.Foresee(accesses)
+	p.Holds = digestsOf(found)
 	data, err := proto.Marshal(p)
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrInvalid, err)
@@ -116,6 +115,6 @@ func (b *batcher) propose(ctx context.Context, batch []*item) (*fsmpb.ProposalRe
 	if err := proto.Unmarshal(answer, &reply); err != nil || len(reply.GetResults()) != len(p.GetAccesses()) {
 		return nil, fmt.Errorf("%w: the leader's answer does not decode", ErrUnknownOutcome)
 	}
-	b.held.fill(accesses, found, reply.GetResults())
+	fillHeld(found, reply.GetResults())
 	return &reply, nil
 }

@@ -58,7 +58,7 @@ func (g *gather) apply(batch []*item) {
 		g.answer(batch, nil, nil, decided{err: err})
 		return
 	}
-	entry, refused := g.entry(batch)
+	entry, held, refused := g.entry(batch)
 	data, err := proto.MarshalOptions{Deterministic: true}.Marshal(entry)
 	if err != nil || len(entry.GetAccesses()) == 0 {
 		g.answer(batch, refused, nil, decided{err: err})
@@ -72,7 +72,7 @@ func (g *gather) apply(batch []*item) {
 	g.n.own(func(context.Context) { // begun before raft has the entry, which it is to go on with first
 		defer g.n.machine.inFlight.Add(-1)
 		f := <-applied
-		g.n.store.Expect(data)
+		g.n.store.Expect(data, held)
 		d := g.outcome(f, len(entry.GetAccesses()))
 		g.turns.end(size)
 		d.sent, d.time = sent, entry.GetTime()
@@ -126,29 +126,34 @@ func (g *gather) checkClock() error {
 	return errors.Join(&NotLeaderError{}, err)
 }
 
-// entry builds the next entry from the accesses that may enter the log. refused
-// has an outcome for each, 0 for those in the entry: a bad one is refused alone.
-func (g *gather) entry(batch []*item) (*fsmpb.Entry, []fsmpb.Outcome) {
+// entry builds the next entry from the accesses that may enter the log, with the digest
+// of the value that the node of each holds, or nothing. refused has an outcome for each
+// access, 0 for those in the entry: a bad one is refused alone.
+func (g *gather) entry(batch []*item) (e *fsmpb.Entry, held [][]byte, refused []fsmpb.Outcome) {
 	store := g.n.store
 	now := max(g.n.cfg.Now().UnixNano(), g.stamp, store.Time())
 	g.stamp = now
 	id := g.n.cfg.Keys.ClusterID()
-	e := &fsmpb.Entry{Format: entryFormat, Time: now, ClusterId: id[:], Leader: g.n.cfg.ID, Marks: append(g.marks.take(), g.n.mark())}
+	e = &fsmpb.Entry{Format: entryFormat, Time: now, ClusterId: id[:], Leader: g.n.cfg.ID, Marks: append(g.marks.take(), g.n.mark())}
 	if size := store.AuditSize(); size > 0 {
 		if root, err := store.Root(size); err == nil {
 			e.Check = &fsmpb.Check{Size: size, Root: root[:]}
 		}
 	}
-	var refused []fsmpb.Outcome
 	for _, it := range batch {
-		for _, a := range it.accesses {
+		for i, a := range it.accesses {
 			o := g.refuse(a)
-			if refused = append(refused, o); o == 0 {
-				e.Accesses = append(e.Accesses, a)
+			if refused = append(refused, o); o != 0 {
+				continue
 			}
+			var digest []byte
+			if it.holds != nil {
+				digest = it.holds[i]
+			}
+			e.Accesses, held = append(e.Accesses, a), append(held, digest)
 		}
 	}
-	return e, refused
+	return e, held, refused
 }
 
 func (g *gather) refuse(a *fsmpb.Access) fsmpb.Outcome {

@@ -11,8 +11,15 @@ import (
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
 
-// TestHeldValuesAreNotSent: a follower gets a value once, and then what the log
-// decides; another version is sent, and nothing is answered that is not granted.
+func getOf(path string) *fsmpb.Access {
+	return &fsmpb.Access{
+		Caller: agentID, Svid: fsmpb.SVIDKind_SVID_KIND_X509, Expires: time.Now().Add(time.Hour).UnixNano(),
+		Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: path}},
+	}
+}
+
+// TestHeldValuesAreNotSent: a follower whose store has the version that the log decides
+// on is sent the decision alone, and answers nothing that is not granted.
 func TestHeldValuesAreNotSent(t *testing.T) {
 	g := three(t, LogStoreBolt, Limits{})
 	n := g.node("n2")
@@ -26,84 +33,108 @@ func TestHeldValuesAreNotSent(t *testing.T) {
 			sent = len(r.GetResults()[0].GetSecret().GetSealed())
 		}
 	}
-	get := func(caller string) *fsmpb.Result {
-		results, _, err := n.Do(t.Context(), []*fsmpb.Access{{
-			Caller: caller, Svid: fsmpb.SVIDKind_SVID_KIND_X509, Expires: time.Now().Add(time.Hour).UnixNano(),
-			Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: "k"}},
-		}})
+	get := func(a *fsmpb.Access) *fsmpb.Result {
+		results, _, err := n.Do(t.Context(), []*fsmpb.Access{a})
 		if err != nil {
 			t.Fatal(err)
 		}
 		return results[0]
 	}
-	expect := func(what string, r *fsmpb.Result, version uint64, bytesSent bool) {
-		t.Helper()
-		s := r.GetSecret()
-		digest := sha256.Sum256(s.GetSealed())
-		if r.GetOutcome() != fsmpb.Outcome_OUTCOME_GRANTED || s.GetVersion() != version || !bytes.Equal(digest[:], s.GetDigest()) || bytesSent != (sent > 0) {
-			t.Errorf("%s: %v with %d bytes sent", what, r, sent)
-		}
+	for version := uint64(1); version <= 2; version++ {
+		put := putOf("k")
+		put.GetPut().Sealed = bytes.Repeat([]byte{byte(version)}, 100)
+		g.must(g.do(n, put))
+		g.until("the value to be held", func() bool {
+			s := get(getOf("k")).GetSecret()
+			if digest := sha256.Sum256(s.GetSealed()); s.GetVersion() != version || !bytes.Equal(digest[:], s.GetDigest()) {
+				t.Fatalf("version %d: %v with %d bytes sent", version, s, sent)
+			}
+			return sent == 0
+		})
 	}
-	g.must(g.put(n, "k"))
-	expect("the first get", get(agentID), 1, true)
-	expect("the second, which is held from now on", get(agentID), 1, true)
-	expect("the third", get(agentID), 1, false)
-	expect("another process's", get("spiffe://hexr.cloud/agent/acme/bot/other"), 1, true)
-	g.must(g.do(n, &fsmpb.Access{RequestDigest: make([]byte, 32), Op: &fsmpb.Access_Put{Put: &fsmpb.Put{
-		Path: "k", Scope: "spiffe://hexr.cloud/agent/acme/bot/*", Sealed: []byte("another value"), Size: 1,
-	}}}))
-	expect("after a put", get(agentID), 2, true)
-	expect("again", get(agentID), 2, true)
-	expect("and again", get(agentID), 2, false)
-	if r := get("spiffe://hexr.cloud/agent/acme/stranger/main"); r.GetOutcome() != fsmpb.Outcome_OUTCOME_NOT_FOUND || r.GetSecret() != nil {
+	stranger := getOf("k")
+	stranger.Caller = "spiffe://hexr.cloud/agent/acme/stranger/main"
+	if r := get(stranger); r.GetOutcome() != fsmpb.Outcome_OUTCOME_NOT_FOUND || r.GetSecret() != nil {
 		t.Errorf("a stranger gets %v", r)
 	}
 	g.must(g.do(n, &fsmpb.Access{RequestDigest: make([]byte, 32), Op: &fsmpb.Access_Delete{Delete: &fsmpb.Delete{
 		Path: "k", Scope: "spiffe://hexr.cloud/agent/acme/bot/*",
 	}}}))
-	if r := get(agentID); r.GetOutcome() != fsmpb.Outcome_OUTCOME_NOT_FOUND || r.GetSecret() != nil {
+	if r := get(getOf("k")); r.GetOutcome() != fsmpb.Outcome_OUTCOME_NOT_FOUND || r.GetSecret() != nil {
 		t.Errorf("what was deleted is answered: %v", r)
 	}
 }
 
-// TestHeld: large values, and those that had no room in a reply, are not held.
-func TestHeld(t *testing.T) {
-	h, err := newHeld()
-	if err != nil {
-		t.Fatal(err)
+// TestOtherValuesAreSent: who holds another version, or says nothing of one, is sent what
+// the log decides on, in each place of a proposal.
+func TestOtherValuesAreSent(t *testing.T) {
+	g := three(t, LogStoreBolt, Limits{})
+	leader := g.leader()
+	g.must(g.put(leader, "a"))
+	g.must(g.put(leader, "b"))
+	digest := func(path string) []byte {
+		d := sha256.Sum256([]byte("sealed value of " + path))
+		return d[:]
 	}
-	accesses := []*fsmpb.Access{
-		{Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: "small"}}}, {Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: "large"}}},
-		{Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: "none"}}}, {Op: &fsmpb.Access_Describe{Describe: &fsmpb.Describe{Path: "small"}}},
+	from := g.node("n2")
+	if from == leader {
+		from = g.node("n3")
 	}
-	found, digests := h.find(accesses)
-	if digests != nil {
-		t.Fatal("something is held at first")
+	for name, c := range map[string]struct {
+		holds [][]byte
+		sent  []bool // a, b
+	}{
+		"nothing":        {nil, []bool{true, true}},
+		"one":            {[][]byte{nil, digest("b")}, []bool{true, false}},
+		"both":           {[][]byte{digest("a"), digest("b")}, []bool{false, false}},
+		"each the other": {[][]byte{digest("b"), digest("a")}, []bool{true, true}},
+	} {
+		p := from.proposal([]*fsmpb.Access{getOf("a"), getOf("b")})
+		p.Holds = c.holds
+		if err := from.fill(p.GetAccesses()); err != nil {
+			t.Fatal(err)
+		}
+		data, err := proto.Marshal(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		answer, err := leader.HandlePropose(t.Context(), from.cfg.ID, data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var r fsmpb.ProposalReply
+		if err := proto.Unmarshal(answer, &r); err != nil {
+			t.Fatal(err)
+		}
+		for i, path := range []string{"a", "b"} {
+			s := r.GetResults()[i].GetSecret()
+			if s.GetPath() != path || !bytes.Equal(s.GetDigest(), digest(path)) || (len(s.GetSealed()) > 0) != c.sent[i] {
+				t.Errorf("who holds %s: %v", name, s)
+			}
+		}
+	}
+}
+
+// TestFillHeld: a result gets the value that it names, and no other.
+func TestFillHeld(t *testing.T) {
+	secret := func(digest string, size int) *fsmpb.Secret {
+		return &fsmpb.Secret{Digest: []byte(digest), Sealed: make([]byte, size)}
 	}
 	result := func(digest string, size int) *fsmpb.Result {
-		return &fsmpb.Result{Value: &fsmpb.Result_Secret{Secret: &fsmpb.Secret{Digest: []byte(digest), Sealed: make([]byte, size)}}}
+		return &fsmpb.Result{Value: &fsmpb.Result_Secret{Secret: secret(digest, size)}}
 	}
-	for range 2 {
-		if digests != nil {
-			t.Fatal("what was sent once is held")
-		}
-		h.fill(accesses, found, []*fsmpb.Result{result("digest-a", heldSize), result("digest-b", heldSize+1), result("digest-c", 0), result("digest-d", 1)})
-		found, digests = h.find(accesses)
+	found := []*fsmpb.Secret{secret("digest-a", 7), secret("digest-b", 7), secret("digest-c", 7), nil, secret("digest-e", 7)}
+	if d := digestsOf(found); len(d) != 5 || string(d[0]) != "digest-a" || d[3] != nil {
+		t.Errorf("%q are held", d)
 	}
-	if string(digests[0]) != "digest-a" || digests[1] != nil || digests[2] != nil || digests[3] != nil {
-		t.Errorf("%q are held", digests)
+	if d := digestsOf(make([]*fsmpb.Secret, 5)); d != nil {
+		t.Errorf("of nothing %q are held", d)
 	}
-	results := []*fsmpb.Result{result("digest-a", heldSize), result("digest-b", 7), result("digest-c", 7), result("digest-d", 7)}
-	dropHeld(results, digests)
-	h.fill(accesses, found, results)
-	for i, want := range []int{heldSize, 7, 7, 7} {
+	results := []*fsmpb.Result{result("digest-a", 0), result("digest-z", 0), result("digest-c", 9), result("", 0), {}}
+	fillHeld(found, results)
+	for i, want := range []int{7, 0, 9, 0, 0} {
 		if got := len(results[i].GetSecret().GetSealed()); got != want {
 			t.Errorf("result %d has %d bytes, want %d", i, got, want)
 		}
-	}
-	other := []*fsmpb.Result{result("digest-z", 0), {}, {}, {}} // another version, without room for its value
-	h.fill(accesses, found, other)
-	if len(other[0].GetSecret().GetSealed()) > 0 {
-		t.Error("a value of another version is answered")
 	}
 }

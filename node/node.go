@@ -115,11 +115,7 @@ func (n *Node) open(ctx context.Context) error {
 		return ErrEmpty
 	}
 	n.exists = exists
-	held, err := newHeld()
-	if err != nil {
-		return fmt.Errorf("hold values: %w", err)
-	}
-	n.gather, n.batcher = newGather(n), newBatcher(n, held)
+	n.gather, n.batcher = newGather(n), newBatcher(n)
 	return n.reconcile(ctx)
 }
 

@@ -32,6 +32,7 @@ const (
 type item struct {
 	ctx      context.Context
 	accesses []*fsmpb.Access
+	holds    [][]byte // see fsmpb.Proposal
 	bytes    int
 	done     chan decided // buffered: never blocks who decides
 }
@@ -212,6 +213,7 @@ func (n *Node) HandlePropose(ctx context.Context, from string, proposal []byte) 
 		return proto.Marshal(&fsmpb.ProposalReply{})
 	}
 	it := newItem(ctx, p.GetAccesses())
+	it.holds = p.GetHolds()
 	if !n.gather.queue.push(from, it) {
 		return nil, ErrOverloaded
 	}
