@@ -36,7 +36,10 @@ func (s *Store) Foresee(accesses []*fsmpb.Access) []*fsmpb.Secret {
 		}
 	}
 	if errors.Join(w.err(), w.values.close()) != nil {
-		clear(found) // the log decides all the same, and the leader sends what it read
+		clear(found) // the log decides all the same, and the leader sends what it has
+		if !s.unreadable.Swap(true) {
+			s.log.Warn("a value in this node's store can't be read; gets of it are answered with the leader's: look at the disk before this node leads")
+		}
 	}
 	return found
 }

@@ -3,8 +3,11 @@ package fsm
 import (
 	"bytes"
 	"crypto/sha256"
+	"log/slog"
 	"strings"
 	"testing"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
@@ -58,6 +61,36 @@ func TestForesee(t *testing.T) {
 	}
 	if b.foreseen(mainID, get("k", "", 0)) != nil {
 		t.Error("a closed store answers")
+	}
+}
+
+// TestForeseeDamage: what can't be read is left to the leader, and said once.
+func TestForeseeDamage(t *testing.T) {
+	b := newCluster(t)
+	var log bytes.Buffer
+	b.store.log = slog.New(slog.NewTextHandler(&log, nil))
+	for _, path := range []string{"a", "b"} {
+		b.one(mainID, put(path, agentScope, "v"), ok)
+	}
+	scope, err := parseFullScope(agentScope, td)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := RecordKey(b.keys, scope, "a")
+	if err := b.store.db.Set(fullKey(tableValue, valueKey(record[:], 1)), []byte("no row"), pebble.NoSync); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		b.cold()
+		if b.foreseen(mainID, get("a", "", 0)) != nil {
+			t.Error("a damaged value is there")
+		}
+		if b.foreseen(mainID, get("b", "", 0)) == nil {
+			t.Error("another value is not there")
+		}
+	}
+	if n := strings.Count(log.String(), "look at the disk"); n != 1 {
+		t.Errorf("%d lines: %s", n, log.String())
 	}
 }
 

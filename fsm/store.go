@@ -55,6 +55,7 @@ type Store struct {
 	expected               expected
 	destroyed              atomic.Bool // since the last Erase
 	uncopied               atomic.Bool // see CopyValues
+	unreadable             atomic.Bool // that was logged
 	view                   atomic.Pointer[view]
 	applied, rows, changed broadcast
 	watchers               watchers
