@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/hexrdev/hexrd/internal/durable"
+	"github.com/hexrdev/hexrd/internal/fault"
 )
 
 const (
@@ -43,7 +44,7 @@ type copies struct {
 }
 
 func newCopies(dir string, log *slog.Logger) *copies {
-	return &copies{dir: dir, log: log, from: copiesFrom, off: true, files: map[uint32]*copyFile{}}
+	return &copies{dir: dir, log: log, from: fault.CopiesFrom(copiesFrom), off: true, files: map[uint32]*copyFile{}}
 }
 
 // open takes over the files of a process before, as room.

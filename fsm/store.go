@@ -31,7 +31,8 @@ type Config struct {
 }
 
 // Store is the replicated state on disk: Apply changes it, everything else
-// reads. All methods are safe for concurrent use; reads never wait for Apply.
+// reads. All methods are safe for concurrent use; reads, but for Foresee, never wait for
+// Apply.
 // What Apply wrote is durable after Flush, Checkpoint, Restore or Close; a crash
 // leaves the state after some earlier entry, and raft applies the rest again.
 type Store struct {

@@ -42,3 +42,11 @@ func Now() time.Time {
 	}
 	return now.Add(off)
 }
+
+// CopiesFrom is from how many bytes of values on a store copies them.
+func CopiesFrom(usual int64) int64 {
+	if os.Getenv("HEXRD_FAULT_COPIES") != "" {
+		return 0
+	}
+	return usual
+}

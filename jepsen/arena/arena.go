@@ -37,6 +37,7 @@ type Config struct {
 	Nodes    int
 	LogStore string        // bolt or wal; empty: the node's default
 	NodeArgs []string      // further flags of every node
+	Env      []string      // and variables
 	SVIDTTL  time.Duration // 0: 1 h
 	// Network that the nodes are in; nil: loopback. The cluster does not close it.
 	Network *network.Network

@@ -51,9 +51,9 @@ func (n *Node) launch() error {
 	}
 	p, err := dev.StartProcess(dev.Command{
 		Program: n.program, Args: args, LogFile: n.LogFile(), Namespace: n.namespace,
-		Env: []string{
+		Env: append([]string{
 			"SPIFFE_ENDPOINT_SOCKET=" + n.workload.Address(), "HEXRD_FAULT_CLOCK=" + n.clockFile(), "HEXRD_FAULT_CRASH=" + n.crash,
-		},
+		}, n.c.cfg.Env...),
 	})
 	if err != nil {
 		return err

@@ -68,6 +68,7 @@ type Plan struct {
 	Workloads    []string      `json:"workloads"`
 	Snapshots    bool          `json:"snapshots"` // many, with a short log behind them
 	SVIDTTL      time.Duration `json:"svid_ttl"`
+	Copies       bool          `json:"copies"` // of values from the first one on, as in a large store
 	runSeed      uint64
 	kills        int
 	withoutSpace bool
@@ -90,6 +91,7 @@ func (c *Config) plan(number int) Plan {
 		Nodes: []int{3, 3, 3, 5}[r.IntN(4)], LogStore: []string{"bolt", "wal"}[r.IntN(2)], Snapshots: r.IntN(2) == 0,
 		SVIDTTL: []time.Duration{time.Hour, time.Hour, 20 * time.Second}[r.IntN(3)], Faults: mixes[r.IntN(len(mixes))], Workloads: c.Workloads,
 	}
+	p.Copies = r.IntN(2) == 0
 	if c.Nodes != 0 {
 		p.Nodes = c.Nodes
 	}
@@ -112,6 +114,9 @@ func (p Plan) String() string {
 	short := "few snapshots"
 	if p.Snapshots {
 		short = "many snapshots"
+	}
+	if p.Copies {
+		short += ", copies of values"
 	}
 	return fmt.Sprintf("%d nodes, %s, %s, SVIDs for %s, faults %v, %s", p.Nodes, p.LogStore, short, p.SVIDTTL, p.Faults, p.Time)
 }

@@ -120,6 +120,9 @@ func (r *run) open(ctx context.Context) error {
 	if r.plan.Snapshots {
 		cfg.NodeArgs = snapshots(r.disks != nil)
 	}
+	if r.plan.Copies {
+		cfg.Env = []string{"HEXRD_FAULT_COPIES=1"}
+	}
 	var err error
 	r.cluster, err = arena.Start(ctx, cfg)
 	return err
