@@ -2,6 +2,7 @@ package fsm
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/hexrdev/hexrd/fsm/fsmpb"
 )
@@ -11,10 +12,13 @@ const foreseenMost = 4 << 20
 
 // Foresee returns for each access what it would release as the store stands, sealed, if
 // it is a get that would, or nil; also for those after 4 MiB of values. The log decides,
-// and where it decides on that digest, this node needs the value from no other. It waits
-// for the entry that Apply is at.
+// and where it decides on that digest, this node needs the value from no other. With a get
+// among them it waits for the entry that Apply is at.
 func (s *Store) Foresee(accesses []*fsmpb.Access) []*fsmpb.Secret {
 	found := make([]*fsmpb.Secret, len(accesses))
+	if !slices.ContainsFunc(accesses, func(a *fsmpb.Access) bool { return a.GetGet() != nil }) {
+		return found // puts need not wait
+	}
 	s.apply.Lock()
 	defer s.apply.Unlock()
 	s.mu.RLock()
@@ -25,8 +29,11 @@ func (s *Store) Foresee(accesses []*fsmpb.Access) []*fsmpb.Secret {
 	w, size := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, 0), 0
 	for i, a := range accesses {
 		op := a.GetGet()
+		if op == nil {
+			continue
+		}
 		who, err := s.st.callers.parse(a.GetCaller(), s.st.trustDomain)
-		if op == nil || err != nil {
+		if err != nil {
 			continue
 		}
 		x := &access{t: w, st: s.st, a: a, caller: who.Caller, reads: who.reads, capture: true}

@@ -33,7 +33,7 @@ func applyEntry(t tx, st *state, e *fsmpb.Entry, index, term uint64, capture boo
 	rows, x := st.rows[:0], &access{}
 	for i, a := range e.GetAccesses() {
 		*x = access{t: t, st: st, a: a, op: OperationOf(a), capture: capture, limits: st.effective()}
-		if held != nil {
+		if len(held) > 0 {
 			x.held = held[i]
 		}
 		r := x.decide()

@@ -308,6 +308,14 @@ func (g *group) leader() *Node {
 	return leader
 }
 
+func (g *group) follower() *Node {
+	g.t.Helper()
+	if n := g.node("n2"); n != g.leader() {
+		return n
+	}
+	return g.node("n3")
+}
+
 func (g *group) put(n *Node, path string) error { return g.do(n, putOf(path)) }
 
 func putOf(path string) *fsmpb.Access {

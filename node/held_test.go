@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"crypto/sha256"
 	"testing"
-	"time"
 
 	"google.golang.org/protobuf/proto"
 
@@ -12,20 +11,16 @@ import (
 )
 
 func getOf(path string) *fsmpb.Access {
-	return &fsmpb.Access{
-		Caller: agentID, Svid: fsmpb.SVIDKind_SVID_KIND_X509, Expires: time.Now().Add(time.Hour).UnixNano(),
-		Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: path}},
-	}
+	a := &fsmpb.Access{Op: &fsmpb.Access_Get{Get: &fsmpb.Get{Path: path}}}
+	asAgent(a)
+	return a
 }
 
 // TestHeldValuesAreNotSent: a follower whose store has the version that the log decides
 // on is sent the decision alone, and answers nothing that is not granted.
 func TestHeldValuesAreNotSent(t *testing.T) {
 	g := three(t, LogStoreBolt, Limits{})
-	n := g.node("n2")
-	if n == g.leader() {
-		n = g.node("n3")
-	}
+	n := g.follower()
 	var sent int // bytes of values in the last reply with one result
 	g.answered = func(_ string, reply []byte) {
 		var r fsmpb.ProposalReply
@@ -69,16 +64,12 @@ func TestHeldValuesAreNotSent(t *testing.T) {
 // the log decides on, in each place of a proposal.
 func TestOtherValuesAreSent(t *testing.T) {
 	g := three(t, LogStoreBolt, Limits{})
-	leader := g.leader()
+	leader, from := g.leader(), g.follower()
 	g.must(g.put(leader, "a"))
 	g.must(g.put(leader, "b"))
 	digest := func(path string) []byte {
-		d := sha256.Sum256([]byte("sealed value of " + path))
+		d := sha256.Sum256(putOf(path).GetPut().GetSealed())
 		return d[:]
-	}
-	from := g.node("n2")
-	if from == leader {
-		from = g.node("n3")
 	}
 	for name, c := range map[string]struct {
 		holds [][]byte

@@ -16,10 +16,7 @@ func TestLateAnswers(t *testing.T) {
 	g.late = late
 	g.voters()
 	leader := g.leader()
-	n := g.node("n1")
-	if n == leader {
-		n = g.node("n2")
-	}
+	n := g.follower()
 	g.must(g.put(leader, "k"))
 	var after atomic.Pointer[func()] // runs between a decision for n and its answer
 	g.answered = func(from string, _ []byte) {

@@ -145,10 +145,7 @@ func TestReports(t *testing.T) {
 func TestMarkIsWhatTheLogHolds(t *testing.T) {
 	g := three(t, LogStoreBolt, Limits{})
 	g.must(g.put(g.leader(), "k"))
-	n := g.node("n1")
-	if n == g.leader() {
-		n = g.node("n2")
-	}
+	n := g.follower()
 	id := g.keys.ClusterID()
 	data, err := proto.Marshal(&fsmpb.Entry{Format: entryFormat, Time: n.Store().Time(), ClusterId: id[:], Leader: "n1"})
 	g.must(err)

@@ -19,10 +19,7 @@ import (
 func TestStraggler(t *testing.T) {
 	g := three(t, LogStoreBolt, Limits{})
 	leader := g.leader()
-	slow := g.node("n2")
-	if slow == leader {
-		slow = g.node("n3")
-	}
+	slow := g.follower()
 	sent := make(chan []byte, 1)
 	g.hold = func(ctx context.Context, from string, p *fsmpb.Proposal) {
 		if data, err := proto.Marshal(p); from == slow.cfg.ID && len(p.GetAccesses()) > 0 && err == nil {

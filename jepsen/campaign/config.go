@@ -90,8 +90,8 @@ func (c *Config) plan(number int) Plan {
 		Number: number, Seed: c.Seed, runSeed: r.Uint64(), Time: c.RunTime, kills: c.Kills, withoutSpace: c.Loopback,
 		Nodes: []int{3, 3, 3, 5}[r.IntN(4)], LogStore: []string{"bolt", "wal"}[r.IntN(2)], Snapshots: r.IntN(2) == 0,
 		SVIDTTL: []time.Duration{time.Hour, time.Hour, 20 * time.Second}[r.IntN(3)], Faults: mixes[r.IntN(len(mixes))], Workloads: c.Workloads,
+		Copies: r.IntN(2) == 0,
 	}
-	p.Copies = r.IntN(2) == 0
 	if c.Nodes != 0 {
 		p.Nodes = c.Nodes
 	}
