@@ -27,6 +27,7 @@ func (s *Store) Foresee(accesses []*fsmpb.Access) []*fsmpb.Secret {
 		return found
 	}
 	w, size := newWriter(reader{s.db, s.codec}, s.codec.keys, s.cache, 0), 0
+	w.foresees = true
 	for i, a := range accesses {
 		op := a.GetGet()
 		if op == nil {

@@ -45,8 +45,8 @@ func (c *recordCache) look(t tx, in placed, path string) *record {
 	return r
 }
 
-// glance is look(...).at(0).
-func (c *recordCache) glance(t tx, in placed, path string) *glance {
+// glance is look(...).at(0). again: whoever looks does so once more, which counts then.
+func (c *recordCache) glance(t tx, in placed, path string, again bool) *glance {
 	if c.nothingIn(t, in) {
 		return &glance{}
 	}
@@ -55,7 +55,9 @@ func (c *recordCache) glance(t tx, in placed, path string) *glance {
 	if !ok {
 		key := recordKey(t, in, path)
 		if g, ok := c.briefs.look(key, in, path); ok {
-			c.records.offer(binary.BigEndian.Uint64(key), id, &cached{glance: g})
+			if !again {
+				c.records.offer(binary.BigEndian.Uint64(key), id, &cached{glance: g})
+			}
 			return g
 		}
 		known = c.keep(readRecord(t, in, path))

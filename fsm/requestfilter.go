@@ -8,10 +8,10 @@ import (
 
 const (
 	filterLoad = 64      // rows that an entry reads on with
-	filterMost = 4 << 20 // keys, of some dozens of MiB; with more, rows are looked for as ever
+	filterMost = 4 << 20 // keys, of up to 32 MiB; with more, rows are looked for as ever
 )
 
-// requestFilter knows, of all requests that are remembered, eight bytes of their opaque
+// requestFilter knows, of all requests that are remembered, five bytes of their opaque
 // keys: a new request need not be looked for in the database, where what is not there is
 // what costs most. It may hold more than there is, never less, or nodes would
 // decide otherwise. Only Apply uses it.
@@ -19,7 +19,7 @@ const (
 // What a store holds when it opens is read bit by bit, with the entries that follow:
 // the dues of its requests, and what format 2 left. Until then everything may be there.
 type requestFilter struct {
-	known  map[uint64]struct{}
+	known  *shortSet
 	twice  map[uint64]int // further keys with the same bytes
 	opened uint64         // the index of the store's last entry when it opened
 	older  bool           // what format 2 left was read
@@ -29,42 +29,31 @@ type requestFilter struct {
 }
 
 func newRequestFilter(opened uint64) *requestFilter {
-	return &requestFilter{known: map[uint64]struct{}{}, twice: map[uint64]int{}, opened: opened}
+	return &requestFilter{known: &shortSet{}, twice: map[uint64]int{}, opened: opened}
 }
-
-func short(key []byte) uint64 { return binary.BigEndian.Uint64(key) }
 
 // may is false where there is certainly no row.
 func (f *requestFilter) may(key []byte) bool {
-	if !f.whole || f.full {
-		return true
-	}
-	_, ok := f.known[short(key)]
-	return ok
+	return !f.whole || f.full || f.known.has(short(key))
 }
 
 // once: whatever has these bytes was remembered once, and not since.
 func (f *requestFilter) once(key []byte) bool {
-	if !f.whole || f.full {
-		return false
-	}
-	_, ok := f.known[short(key)]
-	return ok && f.twice[short(key)] == 0
+	return f.whole && !f.full && f.known.has(short(key)) && f.twice[short(key)] == 0
 }
 
 // add is for each due.
 func (f *requestFilter) add(key []byte) {
 	k := short(key)
-	_, ok := f.known[k]
 	switch {
 	case f.full:
 		return
-	case ok:
+	case f.known.has(k):
 		f.twice[k]++
 		return
 	}
-	f.known[k] = struct{}{}
-	if len(f.known) > filterMost {
+	f.known.add(k)
+	if f.known.held > filterMost {
 		f.known, f.twice, f.full = nil, nil, true
 	}
 }
@@ -73,13 +62,14 @@ func (f *requestFilter) add(key []byte) {
 func (f *requestFilter) remove(key []byte) {
 	k := short(key)
 	switch n := f.twice[k]; {
+	case f.full:
 	case !f.whole: // the bytes may be those of another key, which is not read again
 	case n > 1:
 		f.twice[k] = n - 1
 	case n == 1:
 		delete(f.twice, k)
 	default:
-		delete(f.known, k)
+		f.known.remove(k)
 	}
 }
 

@@ -146,8 +146,8 @@ func (q *requestTable) empty() {
 			q.t.Fatalf("the database has a bucket %d, beside %v", bucket, q.cache.requests.buckets)
 		}
 	}
-	if f := q.cache.requests.filter; f.opened == 0 && len(f.known)+len(f.twice) > 0 {
-		q.t.Fatalf("the filter still knows %d requests", len(f.known)+len(f.twice))
+	if f := q.cache.requests.filter; f.opened == 0 && f.known.held+len(f.twice) > 0 {
+		q.t.Fatalf("the filter still knows %d requests", f.known.held+len(f.twice))
 	}
 }
 
@@ -218,8 +218,8 @@ func TestRequestsOfFormat2(t *testing.T) {
 			t.Errorf("table %c is not empty: %v", left, err)
 		}
 	}
-	if f := b.store.cache.requests.filter; !f.whole || len(f.known)+len(f.twice) > 0 {
-		t.Errorf("the filter knows %d, whole: %v", len(f.known), f.whole)
+	if f := b.store.cache.requests.filter; !f.whole || f.known.held+len(f.twice) > 0 {
+		t.Errorf("the filter knows %d, whole: %v", f.known.held, f.whole)
 	}
 }
 

@@ -24,6 +24,8 @@ type writer struct {
 	values  values
 	asked   asked
 	first   error
+
+	foresees bool // an entry will ask for the same, and write it
 }
 
 // newWriter expects about so many rows.
@@ -161,7 +163,7 @@ func (w *writer) look(in placed, path string) *record {
 }
 
 func (w *writer) glance(in placed, path string) *glance {
-	return w.cache.records.glance(w, in, path)
+	return w.cache.records.glance(w, in, path, w.foresees)
 }
 
 func (w *writer) take(in placed, path string) *record {

@@ -28,7 +28,8 @@ type ValueContext struct {
 
 // ad is the associated data: a purpose, the format, and each field with its length.
 func (c ValueContext) ad(purpose string) []byte {
-	ad := append([]byte(purpose), valueFormat)
+	ad := make([]byte, 0, len(purpose)+1+len(c.Cluster)+4+len(c.Record)+len(c.RequestID))
+	ad = append(append(ad, purpose...), valueFormat)
 	ad = append(ad, c.Cluster[:]...)
 	ad = binary.BigEndian.AppendUint32(ad, uint32(len(c.Record)))
 	ad = append(ad, c.Record...)

@@ -27,8 +27,8 @@ func protectProcess() error {
 const (
 	garbagePercent = 400
 	// memoryLimit is of Go's own memory. Pebble's cache and memtables and the program
-	// itself come on top, some 160 MiB: a node with a large store is to stay below 500.
-	memoryLimit = 300 << 20
+	// itself come on top, some 130 MiB: a node with a large store is to stay below 500.
+	memoryLimit = 330 << 20
 )
 
 // collectLater lets garbage pile up to some times of what is in use, which is
