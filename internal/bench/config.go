@@ -18,10 +18,13 @@ const (
 	Mix      = "mix" // nine gets to a put
 	List     = "list"
 	BatchGet = "batch-get"
+	// Denied is puts that the log refuses: all that a put costs, but to be stored. No
+	// put can be faster.
+	Denied = "denied-put"
 )
 
 // Workloads are the names of all.
-var Workloads = []string{Get, Put, Mix, List, BatchGet}
+var Workloads = []string{Get, Put, Mix, List, BatchGet, Denied}
 
 // Targets that are not addresses.
 const (

@@ -28,6 +28,7 @@ func (p Peer) Run(ctx context.Context) (rows []Row, err error) {
 	defer func() { err = errors.Join(err, other.close()) }()
 	loads := []Config{
 		r.config(Get, 64, All), r.config(Get, 256, All), r.config(Put, 64, All), r.config(Put, 256, All),
+		r.config(Denied, 64, All), r.config(Denied, 256, All),
 		r.config(Get, 1, Leader), r.config(Get, 1, Follower), r.config(Put, 1, Leader),
 	}
 	for round := range p.Rounds {
@@ -50,10 +51,14 @@ func (p Peer) Run(ctx context.Context) (rows []Row, err error) {
 	return append(rows, Row{Name: "errors of both", Value: float64(r.errors)}.atMost(0)), nil
 }
 
-// load puts the same on the other store.
+// load puts the same on the other store; it denies no put.
 func (p Peer) load(r *standard, other *child, c Config) step {
+	workload := c.Workload
+	if workload == Denied {
+		workload = Put
+	}
 	return func(context.Context) error {
-		rate, err := other.ask(Order{Workload: c.Workload, Workers: c.Workers, Duration: c.Duration, WarmUp: c.WarmUp, Target: c.Target})
+		rate, err := other.ask(Order{Workload: workload, Workers: c.Workers, Duration: c.Duration, WarmUp: c.WarmUp, Target: c.Target})
 		if err != nil {
 			return fmt.Errorf("%s: %w", p.Name, err)
 		}
@@ -81,10 +86,16 @@ func (r *standard) compared(other string, c Config) Row {
 		}
 		return row
 	}
-	theirs := other + " " + name
-	row := r.rate(name, name).against(fmt.Sprintf("%s: %s /s", other, number(median(r.seen[theirs]))), r.ratios(name, theirs)...)
-	if c.Workload == Put {
-		return row.atLeast(2.5)
+	theirs, whose := other+" "+name, other
+	if c.Workload == Denied {
+		whose += ", which stores it"
 	}
-	return row.atLeast(2)
+	row := r.rate(name, name).against(fmt.Sprintf("%s: %s /s", whose, number(median(r.seen[theirs]))), r.ratios(name, theirs)...)
+	switch c.Workload {
+	case Put:
+		return row.atLeast(2.5)
+	case Get:
+		return row.atLeast(2)
+	}
+	return row
 }

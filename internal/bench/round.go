@@ -13,8 +13,8 @@ func (r *standard) round(ctx context.Context, reversed bool) error {
 	for _, compared := range [][]step{
 		{r.echo(256), r.load("get 256", r.config(Get, 256, All))},
 		{r.load("leader", r.config(Get, 64, Leader)), r.load("follower", r.config(Get, 64, Follower))},
-		{r.load("get 1 follower", r.config(Get, 1, Follower)), r.load("get 1", r.config(Get, 1, Leader)), r.appends(1)},
-		{r.echo(64), r.load("get 64", r.config(Get, 64, All))},
+		{r.load("get 1 follower", r.config(Get, 1, Follower)), r.load("get 1", r.config(Get, 1, Leader)), r.appends(1), r.echo(1)},
+		{r.echo(64), r.load("get 64", r.config(Get, 64, All)), r.load("denied 64", r.config(Denied, 64, All))},
 		{r.load("put 64", r.config(Put, 64, All))},
 		{r.appends(64)},
 		{r.disk},

@@ -161,12 +161,18 @@ func (r *standard) keep(name string, rate Rate) {
 
 func (r *standard) see(name string, value float64) { r.seen[name] = append(r.seen[name], value) }
 
-// ratios are the rounds' own.
-func (r *standard) ratios(of, to string) []float64 {
+// ratios are the rounds' own, to the sum of some.
+func (r *standard) ratios(of string, to ...string) []float64 {
 	var ratios []float64
 	for i, v := range r.seen[of] {
-		if i < len(r.seen[to]) && r.seen[to][i] > 0 {
-			ratios = append(ratios, v/r.seen[to][i])
+		sum := 0.0
+		for _, name := range to {
+			if i < len(r.seen[name]) {
+				sum += r.seen[name][i]
+			}
+		}
+		if sum > 0 {
+			ratios = append(ratios, v/sum)
 		}
 	}
 	return ratios
@@ -192,9 +198,12 @@ func (r *standard) rows() []Row {
 		r.rate("get through a follower, 64 workers", "follower").against("get through the leader", r.ratios("follower", "leader")...).atLeast(0.9),
 		r.rate("get through the leader, 64 workers", "leader"),
 		r.rate("put over all nodes, 64 workers", "put 64").against("get over all nodes, 64 workers", r.ratios("put 64", "get 64")...).atLeast(0.8),
+		r.rate("put that is denied, and so not stored, over all nodes, 64 workers", "denied 64").against("get over all nodes, 64 workers", r.ratios("denied 64", "get 64")...),
 		r.micros("median of a get at the leader, 1 worker", "get 1 p50").against("bare raft append, 1 in flight", r.ratios("get 1 p50", "raft 1 p50")...).atMost(1.4),
+		r.micros("median of a get at the leader, 1 worker, beside its parts", "get 1 p50").against("an echo and a bare raft append, one after the other", r.ratios("get 1 p50", "echo 1 p50", "raft 1 p50")...),
 		r.micros("median of a get at a follower, 1 worker", "get 1 follower p50").against("bare raft append, 1 in flight", r.ratios("get 1 follower p50", "raft 1 p50")...),
 		r.micros("median of a bare raft append, 1 in flight", "raft 1 p50"),
+		r.micros("median of an echo, 1 worker", "echo 1 p50"),
 		r.micros("p99 of a get, 64 workers", "get 64 p99"),
 		Row{Name: "syncs of the leader's log for a get, 64 workers", Value: median(r.seen["get 64 syncs"])}.atMost(0.1),
 		{Name: "CPU of all nodes for 1,000 gets, 64 workers", Value: median(r.seen["get 64 cpu"]), Unit: "s"},

@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"math/rand/v2"
 
 	"github.com/hexrdev/hexrd/client"
@@ -32,6 +33,8 @@ func (c *callers) operation(workload string) func(context.Context, int) error {
 		return c.list
 	case BatchGet:
 		return c.batchGet
+	case Denied:
+		return c.deniedPut(value)
 	}
 	return get
 }
@@ -63,6 +66,36 @@ func (c *callers) batchGet(ctx context.Context, w int) error {
 		}
 	}
 	return err
+}
+
+var (
+	errStored  = errors.New("a put into the scope of the tenant was not denied")
+	errNoAgent = errors.New("only agents are denied a put into the scope of their tenant")
+)
+
+// deniedPut puts into the scope of the caller's tenant, which agents only read.
+func (c *callers) deniedPut(value []byte) func(context.Context, int) error {
+	scopes := make([]string, len(c.clients))
+	return func(ctx context.Context, w int) error {
+		if scopes[w] == "" {
+			who, err := c.clients[w].WhoAmI(ctx)
+			if err != nil {
+				return err
+			}
+			if len(who.GetScopes()) == 0 {
+				return errNoAgent
+			}
+			scopes[w] = who.GetScopes()[len(who.GetScopes())-1]
+		}
+		_, err := c.clients[w].Put(ctx, path(rand.IntN(c.cfg.each())), value, client.PutOptions{Scope: scopes[w]})
+		switch {
+		case err == nil:
+			return errStored
+		case errors.Is(err, client.ErrDenied):
+			return nil
+		}
+		return err
+	}
 }
 
 // payload is a value that does not compress.
