@@ -7,11 +7,11 @@ const (
 	shortLeast  = 1 << 5 // slots of a table that is not empty
 )
 
-// shortSet is a set of the first five bytes of opaque keys, which are even. It has no
-// pointers, and four bytes for a slot, of which a quarter to three quarters hold a key: a
-// map has sixteen for a key of eight, gives none back, and millions of requests were a
-// fifth of what a node with a large store keeps. It grows and shrinks by a table, so that
-// no entry waits.
+// shortSet is a set of the first five bytes of opaque keys, which are spread evenly. It
+// has no pointers, and four bytes for a slot, up to three quarters of which hold a key: a
+// map has sixteen for a key of eight and gives none back, so that a million requests
+// were a fifth of what a node with a large store kept. It grows and shrinks by a table,
+// so that no entry waits.
 type shortSet struct {
 	tables [shortTables]shortTable
 	held   int

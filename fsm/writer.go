@@ -25,7 +25,7 @@ type writer struct {
 	asked   asked
 	first   error
 
-	foresees bool // an entry will ask for the same, and write it
+	foresees bool // an entry is about to ask for the same
 }
 
 // newWriter expects about so many rows.
