@@ -44,15 +44,12 @@ func (f *requestFilter) once(key []byte) bool {
 
 // add is for each due.
 func (f *requestFilter) add(key []byte) {
-	k := short(key)
-	switch {
-	case f.full:
-		return
-	case f.known.has(k):
-		f.twice[k]++
+	if f.full {
 		return
 	}
-	f.known.add(k)
+	if k := short(key); !f.known.add(k) {
+		f.twice[k]++
+	}
 	if f.known.held > filterMost {
 		f.known, f.twice, f.full = nil, nil, true
 	}

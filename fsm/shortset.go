@@ -35,24 +35,33 @@ func (s *shortSet) has(k uint64) bool {
 	return t.held > 0 && t.slots[t.find(uint32(k))] != 0
 }
 
-// add a key that is not there.
-func (s *shortSet) add(k uint64) {
+// add a key; false: it was there.
+func (s *shortSet) add(k uint64) bool {
 	t := s.table(k)
 	if 4*(t.held+1) > 3*len(t.slots) {
 		t.resize(max(2*len(t.slots), shortLeast))
 	}
-	t.slots[t.find(uint32(k))] = uint32(k)
+	i := t.find(uint32(k))
+	if t.slots[i] != 0 {
+		return false
+	}
+	t.slots[i] = uint32(k)
 	t.held++
 	s.held++
+	return true
 }
 
 // remove a key, if it is there.
 func (s *shortSet) remove(k uint64) {
-	if !s.has(k) {
+	t := s.table(k)
+	if t.held == 0 {
 		return
 	}
-	t := s.table(k)
-	t.free(t.find(uint32(k)))
+	i := t.find(uint32(k))
+	if t.slots[i] == 0 {
+		return
+	}
+	t.free(i)
 	t.held--
 	s.held--
 	if len(t.slots) > shortLeast && 8*t.held < len(t.slots) {

@@ -20,10 +20,10 @@ func TestShortSet(t *testing.T) {
 		t.Repeat(map[string]func(*rapid.T){
 			"add": func(t *rapid.T) {
 				for _, k := range rapid.SliceOfN(key, 1, 60).Draw(t, "keys") {
-					if !model[k] {
-						s.add(k)
-						model[k] = true
+					if s.add(k) == model[k] {
+						t.Fatalf("%x was there: %v", k, model[k])
 					}
+					model[k] = true
 				}
 			},
 			"remove": func(t *rapid.T) {
